@@ -1,0 +1,1 @@
+"""Braintrust's REST API, usable by itself."""

@@ -1,0 +1,67 @@
+"""How often and how long a call is tried again.
+
+Exponential waits with full jitter: many clients that failed together do not come
+back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pytest_braintrust.errors import ApiError, Overloaded
+
+T = TypeVar("T")
+
+_CLOCK = (time.monotonic,)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """At most `tries` tries within `seconds`; waits grow from `first` to `longest`."""
+
+    tries: int = 6
+    seconds: float = 60.0
+    first: float = 0.25
+    longest: float = 10.0
+
+    def wait(self, attempt: int) -> float:
+        """Seconds to wait after the given attempt, counted from 0."""
+        # Not for secrets: any even spread will do.
+        return random.uniform(0, min(self.longest, self.first * 2**attempt))  # noqa: S311
+
+
+#: For a check that a person waits for.
+ONCE = RetryPolicy(tries=1)
+
+
+def retrying(
+    call: Callable[[], T], policy: RetryPolicy, sleep: Callable[[float], object]
+) -> T:
+    """Call until it succeeds, cannot succeed, or the policy's bounds are reached.
+
+    Args:
+        call: Does one try; raises an `ApiError`.
+        policy: The bounds.
+        sleep: Waits for some seconds.
+
+    Raises:
+        ApiError: the last try's error.
+    """
+    deadline = _CLOCK[0]() + policy.seconds
+    for attempt in range(policy.tries):
+        try:
+            return call()
+        except ApiError as error:
+            wait = policy.wait(attempt)
+            if isinstance(error, Overloaded) and error.retry_after is not None:
+                wait = error.retry_after
+            last = attempt == policy.tries - 1
+            if not error.retryable or last or _CLOCK[0]() + wait > deadline:
+                raise
+            sleep(wait)
+    msg = "a retry policy has at least one try"
+    raise ValueError(msg)

@@ -1,0 +1,136 @@
+"""Read from a collected test what its row says before the test runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from pytest_braintrust.events import Case
+from pytest_braintrust.fields import Fields, checked
+from pytest_braintrust.jsonable import plain_text
+
+MARKER = "braintrust"
+FIXTURES = frozenset({"bt_score", "braintrust_span"})
+
+_MARKER_KEYWORDS = ("project", "input", "expected", "tags", "metadata")
+#: Markers that say how a test is run, not what it is.
+_MECHANICAL_MARKERS = frozenset({MARKER, "parametrize", "usefixtures", "xdist_group"})
+
+
+def is_recorded(item: pytest.Item, *, record_all: bool) -> bool:
+    """Whether a test gets a row: by fixture, by marker, or because all do."""
+    if record_all or item.get_closest_marker(MARKER) is not None:
+        return True
+    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def case_of(item: pytest.Item) -> Case:
+    """Describe a test by its place, markers and parameters."""
+    path, line, _ = item.location
+    nodeid = clean_nodeid(item)
+    callspec = getattr(item, "callspec", None)
+    return Case(
+        nodeid=nodeid,
+        name=plain_text(item.name),
+        file=plain_text(path),
+        function=plain_text(getattr(item, "originalname", None) or item.name),
+        line=(line or 0) + 1,
+        param_id=None if callspec is None else plain_text(callspec.id),
+        markers=tuple(_marker_names(item)),
+        project=_project(item),
+        given=_given(item, {} if callspec is None else callspec.params),
+    )
+
+
+def clean_nodeid(item: pytest.Item) -> str:
+    """The node id without the `@group` that pytest-xdist adds for loadgroup."""
+    nodeid = item.nodeid
+    if item.config.getoption("loadgroup", default=False):
+        names = {_group_name(mark) for mark in item.iter_markers("xdist_group")}
+        nodeid = nodeid.removesuffix("@" + "_".join(sorted(names)))
+    return plain_text(nodeid)
+
+
+def without_group(nodeid: str) -> str:
+    """The same from the text alone, where only a worker ever had the item."""
+    path, _, name = nodeid.rpartition("::")
+    if name.rfind("@") > name.rfind("]"):
+        name = name[: name.rfind("@")]
+    return plain_text(f"{path}::{name}" if path else name)
+
+
+def check_marker(item: pytest.Item) -> None:
+    """Refuse a marker that says what we do not know, before any test runs.
+
+    Raises:
+        pytest.UsageError: an unknown keyword, positional arguments, or a value
+            that is not of its kind.
+    """
+    for mark in item.iter_markers(MARKER):
+        wrong = [name for name in mark.kwargs if name not in _MARKER_KEYWORDS]
+        if mark.args or wrong:
+            what = f"no keyword {wrong[0]!r}" if wrong else "no positional arguments"
+            msg = (
+                f"{item.nodeid}: the marker braintrust takes {what}; it takes "
+                f"{', '.join(_MARKER_KEYWORDS)}"
+            )
+            raise pytest.UsageError(msg)
+        _check_values(item, mark.kwargs)
+
+
+def _check_values(item: pytest.Item, said: Mapping[str, Any]) -> None:
+    project = said.get("project")
+    try:
+        checked(tags=said.get("tags"), metadata=said.get("metadata"))
+    except ValueError as error:
+        msg = f"{item.nodeid}: the marker braintrust: {error}"
+        raise pytest.UsageError(msg) from None
+    if project is not None and (not isinstance(project, str) or not project.strip()):
+        msg = f"{item.nodeid}: the marker braintrust: project is not a name"
+        raise pytest.UsageError(msg)
+
+
+def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:
+    given = checked(**_parameters(params))
+    # From the module's marker to the function's own: the closest has the last word.
+    for mark in reversed(list(item.iter_markers(MARKER))):
+        said = {
+            name: mark.kwargs[name]
+            for name in ("input", "expected", "tags", "metadata")
+            if mark.kwargs.get(name) is not None
+        }
+        given.merge(checked(**said))
+    return given
+
+
+def _parameters(params: Mapping[str, object]) -> dict[str, Any]:
+    inputs = {
+        name: value
+        for name, value in params.items()
+        # pytest-repeat counts its repetitions in such a parameter: they are trials
+        # of one case, and its input is the same.
+        if name != "expected" and not name.startswith("__")
+    }
+    said: dict[str, Any] = {"input": inputs} if inputs else {}
+    if "expected" in params:
+        said["expected"] = params["expected"]
+    return said
+
+
+def _project(item: pytest.Item) -> str | None:
+    for mark in item.iter_markers(MARKER):
+        if mark.kwargs.get("project"):
+            return plain_text(mark.kwargs["project"])
+    return None
+
+
+def _marker_names(item: pytest.Item) -> Iterator[str]:
+    seen = dict.fromkeys(mark.name for mark in item.iter_markers())
+    return (plain_text(name) for name in seen if name not in _MECHANICAL_MARKERS)
+
+
+def _group_name(mark: pytest.Mark) -> str:
+    name = mark.args[0] if mark.args else mark.kwargs.get("name", "default")
+    return str(name)

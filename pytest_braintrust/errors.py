@@ -1,0 +1,77 @@
+"""Every error of ours, in one tree.
+
+PluginError
+├── SettingsError       an option, variable or ini value that cannot be used
+├── StoreError          the local store cannot be opened, read or written
+│   └── StoreTooNew     it was written by a later version of this plugin
+├── ChildError          a process of ours could not be started or did not answer
+└── ApiError            a call to Braintrust did not do what was asked
+    ├── Unreachable     no answer: network, DNS, TLS, timeout
+    ├── Overloaded      an answer that says "later": 408, 429, 5xx
+    ├── Refused         401 or 403: the key is wrong or may not do this
+    ├── Rejected        any other 4xx: the request itself is wrong
+    │   └── TooLarge    413: the request has too many bytes
+    └── BadAnswer       an answer that is not Braintrust's: HTML, cut off, wrong types
+
+A wrong value at a `bt_score` call is a plain `ValueError`, raised in the test.
+"""
+
+from __future__ import annotations
+
+
+class PluginError(Exception):
+    """Root of the tree; its text is a message for people, without secrets."""
+
+
+class SettingsError(PluginError):
+    """A value given by option, environment or ini that cannot be used."""
+
+
+class StoreError(PluginError):
+    """The local store cannot be opened, read or written."""
+
+
+class StoreTooNew(StoreError):
+    """The local store was written by a later version of this plugin."""
+
+
+class ChildError(PluginError):
+    """A child process of ours could not be started, or ended without its answer."""
+
+
+class ApiError(PluginError):
+    """A call to Braintrust did not do what was asked."""
+
+    retryable = False
+
+
+class Unreachable(ApiError):
+    """There was no answer: network, DNS, TLS or timeout."""
+
+    retryable = True
+
+
+class Overloaded(ApiError):
+    """The server answered that it cannot do it now (408, 429, 5xx)."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Refused(ApiError):
+    """The server does not accept the key, or the key may not do this (401, 403)."""
+
+
+class Rejected(ApiError):
+    """The server does not accept the request itself (other 4xx)."""
+
+
+class TooLarge(Rejected):
+    """The request has more bytes than the server takes (413)."""
+
+
+class BadAnswer(ApiError):
+    """The answer is not one that Braintrust gives: HTML, cut off, wrong types."""

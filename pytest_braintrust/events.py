@@ -1,0 +1,198 @@
+"""Events as Braintrust takes them: one mapping for one row of an experiment.
+
+Field names and their meaning: `POST /v1/experiment/{id}/insert` in Braintrust's API.
+Built from plain data, so that a process which only has an encoded event (the
+controller, after a worker died) can finish it by the same rules.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from hashlib import blake2b
+from typing import Any, TypedDict, cast
+from uuid import uuid4
+
+from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
+from pytest_braintrust.jsonable import Json, dumps, fit
+from pytest_braintrust.outcomes import PASS_SCORE, Outcome
+
+#: Bytes of ASCII JSON that one field may have: five such fields stay inside the
+#: 6 MB that Braintrust takes in one request.
+MAX_FIELD_BYTES = 1_000_000
+
+_LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of a test before it runs."""
+
+    nodeid: str
+    name: str
+    file: str
+    function: str
+    line: int
+    param_id: str | None = None
+    markers: tuple[str, ...] = ()
+    project: str | None = None
+    #: What parameters and markers say; what the test logs goes over it.
+    given: Fields = field(default_factory=Fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The identifiers of one row, made once and kept over reruns and resends."""
+
+    row: str = field(default_factory=lambda: str(uuid4()))
+    # A dashed UUID: Braintrust's SDK rewrites 32 plain digits, and children that
+    # were traced under this span would lose their parent.
+    span: str = field(default_factory=lambda: str(uuid4()))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one attempt at a test came to."""
+
+    outcome: Outcome
+    start: float
+    end: float
+    durations: dict[str, float]
+    error: str | None = None
+    worker: str | None = None
+    attempts: tuple[dict[str, Json], ...] = ()
+
+
+class Row(TypedDict):
+    """One row on its way: the encoded event and what the store is asked by.
+
+    The event is ASCII and no text has a lone surrogate: one in a message of
+    execnet's would end the whole pytest-xdist run.
+    """
+
+    id: str
+    nodeid: str
+    part: str
+    project: str | None
+    outcome: str
+    scores: str
+    input_hash: str
+    event: str
+
+
+def build(case: Case, ids: Ids, said: Fields, run: Run) -> dict[str, Any]:
+    """Make the event of one row."""
+    fields = Fields()
+    fields.merge(case.given)
+    fields.merge(said)
+    scores = dict(fields.scores)
+    if run.outcome in PASS_SCORE:
+        scores[PASS] = PASS_SCORE[run.outcome]
+    return {
+        "id": ids.row,
+        "span_id": ids.span,
+        "root_span_id": ids.span,
+        "span_parents": [],
+        "created": datetime.fromtimestamp(run.start, timezone.utc).isoformat(),
+        # Braintrust matches the cases of two experiments by their input: a test
+        # without one is told apart by its name.
+        "input": {"test": case.nodeid} if fields.input is UNSET else fields.input,
+        "output": _said(fields.output),
+        "expected": _said(fields.expected),
+        "error": _error(fields, run),
+        "scores": scores,
+        "metadata": {**fields.metadata, "pytest": _facts(case, run)},
+        "tags": fields.tags,
+        "metrics": {"start": run.start, "end": run.end, **fields.metrics},
+        "context": {
+            "caller_functionname": case.function,
+            "caller_filename": case.file,
+            "caller_lineno": case.line,
+        },
+        "span_attributes": {"name": case.name, "type": "eval"},
+    }
+
+
+def _said(value: Json | Unset) -> Json:
+    return None if isinstance(value, Unset) else value
+
+
+def _error(fields: Fields, run: Run) -> str | None:
+    told = [fields.error] if isinstance(fields.error, str) else []
+    return "\n\n".join([*told, *([run.error] if run.error else [])]) or None
+
+
+def _facts(case: Case, run: Run) -> dict[str, Json]:
+    facts: dict[str, Json] = {
+        "nodeid": case.nodeid,
+        "file": case.file,
+        "function": case.function,
+        "param_id": case.param_id,
+        "markers": list(case.markers),
+        "outcome": run.outcome,
+        "worker": run.worker,
+        "durations": dict(run.durations),
+    }
+    if run.attempts:
+        facts["attempts"] = list(run.attempts)
+    return facts
+
+
+def encode(event: dict[str, Any], *, part: str = "", project: str | None = None) -> Row:
+    """Encode an event for the store and the wire, cut to size where it must be."""
+    text = dumps(event)
+    if len(text) > MAX_FIELD_BYTES:
+        for name in _LARGE_FIELDS:
+            event[name] = _fit_field(event[name])
+        text = dumps(event)
+    facts = event["metadata"]["pytest"]
+    return Row(
+        id=event["id"],
+        nodeid=facts["nodeid"],
+        part=part,
+        project=project,
+        outcome=facts["outcome"],
+        scores=dumps(event["scores"]),
+        input_hash=hash_of(event["input"]),
+        event=text,
+    )
+
+
+def _fit_field(value: Json) -> Json:
+    if isinstance(value, dict) and "pytest" in value:
+        # What the plugin itself says of the test is small, and needed.
+        rest = {name: each for name, each in value.items() if name != "pytest"}
+        kept = cast("dict[str, Json]", fit(rest, MAX_FIELD_BYTES))
+        return {**kept, "pytest": value["pytest"]}
+    return fit(value, MAX_FIELD_BYTES)
+
+
+def hash_of(value: Json) -> str:
+    """A short name for a value: the same for equal values in every run."""
+    return blake2b(dumps(value).encode("ascii"), digest_size=8).hexdigest()
+
+
+def as_errored(row: Row, error: str) -> dict[str, Any]:
+    """The event of a row whose test could not end, with what it had logged."""
+    event: dict[str, Any] = json.loads(row["event"])
+    event["scores"].pop(PASS, None)
+    event["error"] = "\n\n".join(filter(None, [event["error"], error]))
+    event["metadata"]["pytest"]["outcome"] = "errored"
+    return event
+
+
+def unknown(nodeid: str, error: str, now: float, worker: str | None) -> dict[str, Any]:
+    """The event of a test of which nothing but the node id ever arrived."""
+    path, _, name = nodeid.partition("::")
+    function, bracket, param_id = name.rpartition("::")[2].partition("[")
+    case = Case(
+        nodeid=nodeid,
+        name=function + bracket + param_id,
+        file=path,
+        function=function,
+        line=0,
+        param_id=param_id[:-1] if bracket else None,
+    )
+    run = Run("errored", now, now, durations={}, error=error, worker=worker)
+    return build(case, Ids(), Fields(), run)

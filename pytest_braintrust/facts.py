@@ -1,0 +1,105 @@
+"""What an experiment says of the run it came from, and what it is called."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_braintrust import __version__
+from pytest_braintrust.git import RepoInfo
+from pytest_braintrust.jsonable import plain_text
+
+REDACTED = "[redacted]"
+
+_SECRET_NAME = re.compile(r"(key|token|secret|passw|credential|auth)", re.IGNORECASE)
+#: Shapes of keys that services hand out, wherever they stand in an argument.
+_SECRET_SHAPE = re.compile(
+    r"\b(?:sk|pk|rk|gh[pousr]|xox[abprs]|bt-st|eyJ|AKIA|AIza|glpat|hf)[-_]?"
+    r"[A-Za-z0-9_\-.]{12,}"
+)
+_USER_INFO = re.compile(r"(://)[^/@\s]+@")
+
+
+def run_metadata(
+    *,
+    pytest_version: str,
+    arguments: Iterable[str],
+    api_key: str | None,
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, Any]:
+    """Versions, platform, arguments without secrets, and the link to the CI's run."""
+    facts: dict[str, Any] = {
+        "pytest": pytest_version,
+        "pytest_braintrust": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "arguments": without_secrets(arguments, api_key),
+    }
+    if link := ci_link(environ):
+        facts["ci"] = link
+    return facts
+
+
+def without_secrets(arguments: Iterable[str], api_key: str | None) -> list[str]:
+    """Command line arguments with every secret that can be known taken out."""
+    result: list[str] = []
+    value_is_secret = False
+    for each in arguments:
+        text = plain_text(each)
+        name, equals, _ = text.partition("=")
+        if value_is_secret and not text.startswith("-"):
+            text = REDACTED
+        elif equals and _SECRET_NAME.search(name):
+            text = f"{name}={REDACTED}"
+        value_is_secret = (
+            text.startswith("-") and not equals and bool(_SECRET_NAME.search(name))
+        )
+        result.append(_scrubbed(text, api_key))
+    return result
+
+
+def _scrubbed(text: str, api_key: str | None) -> str:
+    if api_key:
+        text = text.replace(api_key, REDACTED)
+    return _USER_INFO.sub(rf"\1{REDACTED}@", _SECRET_SHAPE.sub(REDACTED, text))
+
+
+def ci_link(environ: Mapping[str, str]) -> str | None:
+    """The page of the CI run that this is part of; None outside of CI."""
+    if environ.get("GITHUB_RUN_ID") and environ.get("GITHUB_REPOSITORY"):
+        server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+        run = f"{environ['GITHUB_REPOSITORY']}/actions/runs/{environ['GITHUB_RUN_ID']}"
+        return f"{server}/{run}"
+    names = ("CI_JOB_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL", "BUILD_URL")
+    return next((environ[name] for name in names if environ.get(name)), None)
+
+
+def default_name(info: RepoInfo | None, at: float) -> str:
+    """A name that a person recognises: branch, short commit, local time."""
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(at))
+    if info is None:
+        return f"pytest-{moment}"
+    parts = [info.get("branch"), info["commit"][:7], moment]
+    return "-".join(part for part in parts if part)
+
+
+def argv_of(invocation: Iterable[object]) -> list[str]:
+    """The arguments of this run as text, `PYTEST_ADDOPTS` included."""
+    extra = os.environ.get("PYTEST_ADDOPTS", "").split()
+    return [
+        *extra,
+        *(
+            os.fspath(each) if isinstance(each, os.PathLike) else str(each)
+            for each in invocation
+        ),
+    ]
+
+
+def running_python() -> str:
+    """The interpreter's path, or "" where it is embedded and has none."""
+    return sys.executable or ""

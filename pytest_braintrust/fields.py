@@ -1,0 +1,197 @@
+"""What a test may say of a row, checked at the call and merged.
+
+Braintrust answers one wrong score by refusing the whole request, so a wrong value is
+stopped here, in the test that gives it, with its name and value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from pytest_braintrust.jsonable import Json, clean, plain_text, text_of
+
+
+class Unset:
+    """The type of `UNSET`, which tells "not said" from a logged `None`."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+UNSET: Final = Unset()
+
+#: The score that follows the test's outcome; no test may give it itself.
+PASS = "pass"  # noqa: S105 - a score, not a password
+
+
+@dataclass(slots=True)
+class Fields:
+    """What has been said of one row so far, as plain JSON values."""
+
+    input: Json | Unset = UNSET
+    output: Json | Unset = UNSET
+    expected: Json | Unset = UNSET
+    error: str | Unset | None = UNSET
+    scores: dict[str, float | None] = field(default_factory=dict)
+    metadata: dict[str, Json] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything was said at all."""
+        single = (self.input, self.output, self.expected, self.error)
+        several = (self.scores, self.metadata, self.tags, self.metrics)
+        return any(each is not UNSET for each in single) or any(several)
+
+    def merge(self, said: Fields) -> None:
+        """Take in a later word: mappings merge, tags add up, the rest is replaced."""
+        for name in ("input", "output", "expected", "error"):
+            value = getattr(said, name)
+            if value is not UNSET:
+                setattr(self, name, value)
+        self.scores.update(said.scores)
+        self.metrics.update(said.metrics)
+        _merge_deep(self.metadata, said.metadata)
+        self.tags.extend(tag for tag in said.tags if tag not in self.tags)
+
+
+def checked(  # noqa: PLR0913 - the fields of a Braintrust event
+    *,
+    input: object = UNSET,  # noqa: A002 - Braintrust's name
+    output: object = UNSET,
+    expected: object = UNSET,
+    scores: object = None,
+    metadata: object = None,
+    tags: object = None,
+    metrics: object = None,
+    error: object = UNSET,
+) -> Fields:
+    """Check and copy what one call says.
+
+    Raises:
+        ValueError: a score is not a number in [0, 1], a metric is not a finite
+            number, or metadata and tags are not of their kind. Nothing of the call
+            is kept then.
+    """
+    return Fields(
+        input=UNSET if input is UNSET else clean(input),
+        output=UNSET if output is UNSET else clean(output),
+        expected=UNSET if expected is UNSET else clean(expected),
+        error=UNSET if error is UNSET else _error(error),
+        scores=_scores(scores),
+        metadata=_metadata(metadata),
+        tags=_tags(tags),
+        metrics=_metrics(metrics),
+    )
+
+
+def _merge_deep(into: dict[str, Json], said: Mapping[str, Json]) -> None:
+    for name, value in said.items():
+        present = into.get(name)
+        if isinstance(present, dict) and isinstance(value, dict):
+            _merge_deep(present, value)
+        else:
+            into[name] = value
+
+
+def _scores(scores: object) -> dict[str, float | None]:
+    named = _named("scores", scores, 'scores={"exact": 0.5}')
+    return {name: _score(name, value) for name, value in named.items()}
+
+
+def _score(name: str, value: Any) -> float | None:
+    if name == PASS:
+        msg = (
+            f"score {PASS!r} follows the test's outcome and cannot be given; "
+            "use another name"
+        )
+        raise ValueError(msg)
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or not 0 <= number <= 1:
+        msg = (
+            f"score {name!r} is {text_of(value)}; it must be a number from 0 to 1, "
+            "a bool, or None for not scored"
+        )
+        raise ValueError(msg)
+    return number
+
+
+def _metrics(metrics: object) -> dict[str, float]:
+    named = _named("metrics", metrics, 'metrics={"tokens": 312}')
+    return {
+        name: _metric(name, value) for name, value in named.items() if value is not None
+    }
+
+
+def _metric(name: str, value: Any) -> float:
+    number = _number(value)
+    if number is None or not math.isfinite(number):
+        msg = f"metric {name!r} is {text_of(value)}; it must be a finite number"
+        raise ValueError(msg)
+    return int(number) if isinstance(value, int) else number
+
+
+def _number(value: Any) -> float | None:
+    """`value` as a float, or None when it is not a number (text never is)."""
+    if isinstance(value, (str, bytes, bytearray)) or not hasattr(value, "__float__"):
+        return None
+    try:
+        return float(value)
+    except Exception:  # noqa: BLE001 - a foreign __float__ may raise anything
+        return None
+
+
+def _metadata(metadata: object) -> dict[str, Json]:
+    if metadata is None:
+        return {}
+    plain = clean(metadata)
+    if not isinstance(plain, dict):
+        msg = f'metadata is {text_of(metadata)}; give a mapping, as in {{"model": "a"}}'
+        raise ValueError(msg)  # noqa: TRY004
+    return plain
+
+
+def _tags(tags: object) -> list[str]:
+    if tags is None:
+        return []
+    if isinstance(tags, str):
+        return [plain_text(tags)]
+    if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
+        msg = f'tags is {text_of(tags)}; give text, as in tags=["slow", "geo"]'
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for wrong values
+    result: list[str] = []
+    for tag in tags:
+        if not isinstance(tag, str):
+            msg = f"tag {text_of(tag)} is not text"
+            raise ValueError(msg)  # noqa: TRY004
+        if (plain := plain_text(tag)) not in result:
+            result.append(plain)
+    return result
+
+
+def _named(what: str, value: object, example: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        msg = f"{what} is {text_of(value)}; give a mapping of names, as in {example}"
+        raise ValueError(msg)  # noqa: TRY004
+    for name in value:
+        if not isinstance(name, str) or not name:
+            msg = f"{what} has the name {text_of(name)}; a name is non-empty text"
+            raise ValueError(msg)
+    return {plain_text(name): each for name, each in value.items()}
+
+
+def _error(error: object) -> str | None:
+    if error is None:
+        return None
+    plain = clean(error)
+    return plain if isinstance(plain, str) else text_of(error)

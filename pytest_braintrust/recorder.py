@@ -1,0 +1,201 @@
+"""What a test says while it runs, and the rows that come of it.
+
+One `Recording` a test, kept over its reruns. Tests log from threads and tasks, so
+whatever changes a recording holds its lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, Protocol
+
+from pytest_braintrust import events
+from pytest_braintrust.events import Case, Ids, Row, Run
+from pytest_braintrust.fields import UNSET, Fields
+from pytest_braintrust.jsonable import Json, plain_text
+from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
+
+# In a tuple, because freezegun replaces what it finds by name in modules, and the
+# times of a row are those of the world and not of the test.
+_CLOCK = (time.time,)
+
+#: Error texts of earlier attempts are kept to this many characters.
+_ATTEMPT_ERROR_CHARACTERS = 4_000
+
+
+def now() -> float:
+    """Unix seconds of the real clock, also where a test froze time."""
+    return _CLOCK[0]()
+
+
+class PhaseReport(Report, Protocol):
+    """What is read of a `pytest.TestReport` to make a row of it."""
+
+    @property
+    def when(self) -> str | None:
+        """The phase: setup, call or teardown."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds that the phase took."""
+
+    @property
+    def longreprtext(self) -> str:
+        """The failure as pytest prints it, or ""."""
+
+
+#: Called with each event before it is encoded; answers what to keep, None for none.
+Editor = Callable[[dict[str, Any]], "dict[str, Any] | None"]
+
+
+@dataclass(slots=True)
+class Part:
+    """One row that a test asked for by `bt_score.row`."""
+
+    name: str
+    said: Fields
+    start: float
+    ids: Ids = field(default_factory=Ids)
+    end: float | None = None
+    raised: BaseException | None = None
+    skipped: bool = False
+
+    def outcome(self, test: Outcome) -> Outcome:
+        """The row's own outcome: its block's, where the test's body was measured."""
+        if self.skipped:
+            return "skipped"
+        if test in UNMEASURED or test == "errored" or self.end is None:
+            return test
+        return "passed" if self.raised is None else "failed"
+
+
+@dataclass(slots=True)
+class Recording:
+    """All that is known of one test while it runs."""
+
+    case: Case
+    worker: str | None = None
+    ids: Ids = field(default_factory=Ids)
+    said: Fields = field(default_factory=Fields)
+    parts: list[Part] = field(default_factory=list)
+    phases: dict[str, PhaseReport] = field(default_factory=dict)
+    attempts: list[dict[str, Json]] = field(default_factory=list)
+    raised: BaseException | None = None
+    start: float = field(default_factory=now)
+    end: float | None = None
+    started: bool = False
+    #: Set when the last report was made; a later word is handed to it.
+    on_late: Callable[[Recording], None] | None = None
+    lock: RLock = field(default_factory=RLock)
+
+    def begin(self) -> None:
+        """Start the first attempt, or set the one before aside as an attempt."""
+        with self.lock:
+            if self.started:
+                self.attempts.append(self._attempt())
+                self.said, self.raised, self.end = Fields(), None, None
+                self.parts.clear()
+                self.phases.clear()
+            self.started = True
+            self.start = now()
+
+    def saw(self, report: PhaseReport, raised: BaseException | None = None) -> None:
+        """Note the report of a phase; the body's times and error are the row's."""
+        when = report.when or "call"
+        with self.lock:
+            self.phases[when] = report
+            if when == "setup":
+                self.start = now()
+            elif when == "call":
+                self.end, self.raised = now(), raised
+
+    def log(self, said: Fields, part: Part | None = None) -> None:
+        """Merge what one call said into its row."""
+        with self.lock:
+            (part.said if part else self.said).merge(said)
+            if self.on_late is not None:
+                self.on_late(self)
+
+    def open_part(self, name: str, said: Fields) -> Part:
+        """Add a row beside the test's own."""
+        with self.lock:
+            part = Part(name or str(len(self.parts) + 1), said, start=now())
+            self.parts.append(part)
+            return part
+
+    def rows(self, edit: Editor) -> list[Row]:
+        """Encode the rows as they stand after the phases seen so far."""
+        with self.lock:
+            outcome = outcome_of(self.phases) if self.phases else "errored"
+            return [
+                events.encode(kept, part=part, project=self.case.project)
+                for part, event in self._events(outcome)
+                if (kept := edit(event)) is not None
+            ]
+
+    def _events(self, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self._has_own_row(outcome):
+            run = self._run(outcome, self.start, self.end, self._failure_text())
+            yield "", events.build(self.case, self.ids, self.said, run)
+        for part in self.parts:
+            own = part.outcome(outcome)
+            if own not in UNMEASURED or part.said:
+                yield part.name, self._part_event(part, own)
+
+    def _has_own_row(self, outcome: Outcome) -> bool:
+        if outcome in UNMEASURED:
+            return bool(self.said) or bool(self.attempts)
+        if not self.parts or self.said:
+            return True
+        # A test that only opened rows has those; its own is needed to tell what
+        # none of them tells.
+        told = self.raised is not None and any(
+            part.raised is self.raised for part in self.parts
+        )
+        return outcome in {"failed", "errored"} and not told
+
+    def _part_event(self, part: Part, outcome: Outcome) -> dict[str, Any]:
+        error = self._failure_text() if part.raised and outcome == "failed" else None
+        run = self._run(outcome, part.start, part.end, error)
+        event = events.build(self.case, part.ids, part.said, run)
+        if part.said.input is UNSET and isinstance(event["input"], dict):
+            event["input"] = {**event["input"], "row": part.name}
+        event["span_attributes"]["name"] = f"{self.case.name} {part.name}"
+        event["metadata"]["pytest"]["row"] = part.name
+        return event
+
+    def _run(
+        self, outcome: Outcome, start: float, end: float | None, error: str | None
+    ) -> Run:
+        return Run(
+            outcome=outcome,
+            start=start,
+            end=now() if end is None else end,
+            durations={name: each.duration for name, each in self.phases.items()},
+            error=error,
+            worker=self.worker,
+            attempts=tuple(self.attempts),
+        )
+
+    def _failure_text(self) -> str | None:
+        texts = (
+            each.longreprtext
+            for each in self.phases.values()
+            if each.outcome == "failed"
+        )
+        return plain_text("\n\n".join(texts)) or None
+
+    def _attempt(self) -> dict[str, Json]:
+        outcome = outcome_of(self.phases) if self.phases else "errored"
+        event = events.build(
+            self.case, self.ids, self.said, self._run(outcome, self.start, None, None)
+        )
+        error = self._failure_text() or ""
+        return {
+            "outcome": outcome,
+            "scores": event["scores"],
+            "error": error[-_ATTEMPT_ERROR_CHARACTERS:] or None,
+        }

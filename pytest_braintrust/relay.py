@@ -1,0 +1,38 @@
+"""Carry rows from the process that runs a test to the one that stores them.
+
+They travel as an attribute of the test's report: pytest and pytest-xdist carry
+reports between processes already (local, ssh and socket workers, forked tests), so
+no channel, file or thread of our own is needed, and a report that arrives brings its
+rows with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from pytest_braintrust.events import Row
+
+if TYPE_CHECKING:
+    import pytest
+
+_ATTRIBUTE = "braintrust_payload"
+
+
+class Payload(TypedDict):
+    """The rows of one test as they stand when a report is made."""
+
+    nodeid: str
+    #: Whether the test ended with this report, so that the rows may be sent.
+    final: bool
+    #: Rows of the test so far; what is in an earlier payload and not here is gone.
+    rows: list[Row]
+
+
+def attach(report: pytest.TestReport, payload: Payload) -> None:
+    """Put a payload on a report, in place of an earlier one."""
+    setattr(report, _ATTRIBUTE, payload)
+
+
+def detach(report: pytest.TestReport) -> Payload | None:
+    """Take the payload off a report, so that no other plugin writes it anywhere."""
+    return cast("Payload | None", report.__dict__.pop(_ATTRIBUTE, None))

@@ -1,0 +1,125 @@
+"""One experiment on Braintrust for a run, whichever process needs it first.
+
+First in creates, the rest read: under a file lock where processes share a disk, and
+by Braintrust's own get-or-create by name where they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from filelock import FileLock
+
+from pytest_braintrust.api.client import BraintrustClient
+from pytest_braintrust.errors import ApiError, BadAnswer
+from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+
+#: Where an experiment on Braintrust says which run of ours made it.
+KEY = "pytest_braintrust_experiment"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where the rows of an experiment go on Braintrust."""
+
+    project_id: str
+    experiment_id: str
+    name: str
+    url: str | None
+
+
+def experiment_id(session_id: str, project: str) -> str:
+    """The local id of a session's experiment: every process comes to the same one."""
+    return str(uuid5(UUID(session_id), project))
+
+
+@contextmanager
+def locked(directory: Path, what: str) -> Iterator[None]:
+    """Hold the lock of that name; one that a killed process held is free."""
+    folder = directory / "locks"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / f"{what}.lock"):
+        yield
+
+
+def remote_experiment(
+    store: Store, experiment: StoredExperiment, client: BraintrustClient
+) -> Remote:
+    """Find the experiment on Braintrust in the store, or make it and note it there.
+
+    Raises:
+        ApiError: it is not there yet and could not be made.
+        StoreError: the store could not be read or written.
+    """
+    with locked(store.directory, f"create-{experiment.id}"):
+        known = reading.experiment(store, experiment.id)
+        if known.remote_id is not None and known.project_id is not None:
+            name = known.remote_name or known.name
+            return Remote(known.project_id, known.remote_id, name, known.url)
+        remote = create_remote(
+            client,
+            experiment_id=known.id,
+            project=known.project,
+            name=known.name,
+            repo_info=known.repo_info,
+            metadata=known.metadata,
+        )
+        writing.set_remote(
+            store,
+            known.number,
+            project_id=remote.project_id,
+            remote_id=remote.experiment_id,
+            name=remote.name,
+            url=remote.url,
+            api_url=client.connection.api_url,
+        )
+        return remote
+
+
+def create_remote(  # noqa: PLR0913 - what an experiment is made of
+    client: BraintrustClient,
+    *,
+    experiment_id: str,
+    project: str,
+    name: str,
+    repo_info: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any],
+) -> Remote:
+    """Make a fresh experiment, or find the one that this call made before.
+
+    `ensure_new` would not be safe to repeat: a connection that breaks after the
+    server did its part would leave two. So the name is asked for without it, with
+    our key in the metadata: an answer with another key is another run's experiment,
+    and the next name is asked for.
+
+    Raises:
+        ApiError: the server did not do it.
+    """
+    found = client.create_project(project)
+    for candidate in (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}"):
+        remote = client.create_experiment(
+            found.id,
+            candidate,
+            metadata={**metadata, KEY: experiment_id},
+            **({"repo_info": dict(repo_info)} if repo_info else {}),
+        )
+        if remote.metadata.get(KEY) == experiment_id:
+            url = _url(client, remote.id)
+            return Remote(found.id, remote.id, remote.name, url)
+    msg = f"every name for experiment {name!r} is taken by another run"
+    raise BadAnswer(msg)
+
+
+def _url(client: BraintrustClient, remote_id: str) -> str | None:
+    try:
+        return client.experiment_url(remote_id)
+    except ApiError:
+        # A page address is nice to have; the rows arrive without it.
+        return None

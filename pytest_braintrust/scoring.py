@@ -1,0 +1,122 @@
+"""`bt_score`: what a test calls to say what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_braintrust.fields import UNSET, checked
+from pytest_braintrust.recorder import Part, Recording, now
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The experiment that this run's rows belong to.
+
+    `id` and `url` are Braintrust's, and None while the run is only kept locally.
+    """
+
+    project: str
+    name: str
+    id: str | None = None
+    url: str | None = None
+
+
+class BtScore:
+    """Record input, output and scores of the running test.
+
+    Call it any number of times, from any thread or task. Without `--braintrust` it
+    takes and checks the same calls and keeps nothing.
+    """
+
+    def __init__(
+        self,
+        recording: Recording | None = None,
+        find_experiment: Callable[[], Experiment | None] = lambda: None,
+        part: Part | None = None,
+    ) -> None:
+        self._recording = recording
+        self._find_experiment = find_experiment
+        self._part = part
+
+    def __call__(  # noqa: PLR0913 - the fields of a Braintrust event
+        self,
+        *,
+        input: object = UNSET,  # noqa: A002 - Braintrust's name
+        output: object = UNSET,
+        expected: object = UNSET,
+        scores: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: object = None,
+        metrics: Mapping[str, Any] | None = None,
+        error: object = UNSET,
+    ) -> None:
+        """Add to the test's row.
+
+        Args:
+            input: What was asked; any value. The test's parameters when never said.
+            output: What came back; any value.
+            expected: What should have come back; the parameter of that name when
+                never said.
+            scores: Name to a number from 0 to 1; a bool counts as 1 or 0, None means
+                not scored.
+            metadata: Name to any value; mappings merge over several calls.
+            tags: One text or several; they add up.
+            metrics: Name to a finite number, such as tokens or cost.
+            error: A text or an exception that the row should show.
+
+        Raises:
+            ValueError: a value is not of these kinds. Nothing of the call is kept,
+                what was said before stays.
+        """
+        said = checked(
+            input=input,
+            output=output,
+            expected=expected,
+            scores=scores,
+            metadata=metadata,
+            tags=tags,
+            metrics=metrics,
+            error=error,
+        )
+        if self._recording is not None:
+            self._recording.log(said, self._part)
+
+    def log(self, **event: Any) -> None:
+        """Do the same under the name that Braintrust's spans have."""
+        self(**event)
+
+    @contextmanager
+    def row(self, name: str = "", **event: Any) -> Iterator[BtScore]:
+        """Open a further row for this test, for the length of a `with` block.
+
+        Its `pass` score is 1 when the block ends and 0 when it raises. Takes the
+        same arguments as a call, and a `name` to know the row by (its number when
+        not given).
+        """
+        said = checked(**event)
+        if self._recording is None:
+            yield BtScore()
+            return
+        part = self._recording.open_part(name, said)
+        try:
+            yield BtScore(self._recording, self._find_experiment, part)
+        except BaseException as error:
+            part.raised = error
+            part.skipped = isinstance(error, pytest.skip.Exception)
+            raise
+        finally:
+            part.end = now()
+
+    @property
+    def experiment(self) -> Experiment | None:
+        """The experiment on Braintrust, made now if this is its first use.
+
+        None without `--braintrust`. Its `id` and `url` are None where the run is
+        kept locally or Braintrust cannot be reached: a look never fails a test.
+        """
+        return self._find_experiment()

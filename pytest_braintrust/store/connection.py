@@ -1,0 +1,142 @@
+"""Open the store, and run statements so that foreign errors end here."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_braintrust.errors import StoreError, StoreTooNew
+from pytest_braintrust.store.schema import MIGRATIONS
+
+FILE_NAME = "store.sqlite3"
+
+#: How long one process waits while another one commits.
+BUSY_SECONDS = 20.0
+
+_GITIGNORE = "# Written by pytest-braintrust.\n*\n"
+
+
+@dataclass(slots=True)
+class Store:
+    """An open store. For one process: a forked child must not use it."""
+
+    directory: Path
+    connection: sqlite3.Connection
+    pid: int
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run statements that are all kept or all not.
+
+        Raises:
+            StoreError: the store could not be written; nothing of it was kept.
+        """
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._leave_transaction()
+            raise _translated(self.directory, error) from error
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+        """Iterate over what a SELECT finds, without holding it all in memory."""
+        try:
+            yield from self.connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise _translated(self.directory, error) from error
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """The first row that a SELECT finds."""
+        return next(iter(list(self.query(sql, values))), None)
+
+    def close(self) -> None:
+        """Close the file; another process that forked from ours leaves it alone."""
+        if os.getpid() == self.pid:
+            self.connection.close()
+
+    def _leave_transaction(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.rollback()
+
+
+def open_store(directory: Path, *, create: bool = True) -> Store:
+    """Open the store in `directory`, bringing its tables up to date.
+
+    Raises:
+        StoreTooNew: a later version of this plugin wrote it.
+        StoreError: it is not there and not to be made, or cannot be opened.
+    """
+    path = directory / FILE_NAME
+    if create:
+        _make(directory)
+    elif not path.exists():
+        msg = f"there is no store at {directory}; run `pytest --braintrust` first"
+        raise StoreError(msg)
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        _prepare(connection, directory)
+    except sqlite3.Error as error:
+        raise _translated(directory, error) from error
+    return Store(directory, connection, os.getpid())
+
+
+def _make(directory: Path) -> None:
+    """Make the directory as pytest makes its cache: ignored by git, for us alone."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text(_GITIGNORE, encoding="utf-8")
+        path = directory / FILE_NAME
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        msg = f"cannot write the store at {directory}: {error.strerror or error}"
+        raise StoreError(msg) from error
+
+
+def _prepare(connection: sqlite3.Connection, directory: Path) -> None:
+    # Where the file system has no shared memory, SQLite answers with another mode
+    # than WAL and goes on: slower, as safe.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")  # one process migrates, the others wait
+    version = _version(connection)
+    if version > len(MIGRATIONS):
+        connection.execute("ROLLBACK")
+        msg = (
+            f"the store at {directory} was written by a later version of "
+            "pytest-braintrust; update it, or move that folder away"
+        )
+        raise StoreTooNew(msg)
+    for step in MIGRATIONS[version:]:
+        for statement in filter(str.strip, step.split(";")):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _translated(directory: Path, error: sqlite3.Error) -> StoreError:
+    return StoreError(f"the store at {directory} failed: {error}")

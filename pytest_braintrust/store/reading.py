@@ -1,0 +1,154 @@
+"""All that asks the store; large answers are iterated, never held."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_braintrust.errors import StoreError
+from pytest_braintrust.store.connection import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExperiment:
+    """One run of one project, as the store knows it."""
+
+    number: int
+    id: str
+    session_id: str
+    project: str
+    name: str
+    created_at: float
+    finished_at: float | None
+    repo_info: dict[str, Any] | None
+    metadata: dict[str, Any]
+    tests: dict[str, int]
+    api_url: str | None
+    project_id: str | None
+    remote_id: str | None
+    remote_name: str | None
+    url: str | None
+    upload_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentRow:
+    """A row that Braintrust does not have, or not in this version."""
+
+    position: int
+    version: int
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """How many rows an experiment has, and how many of them arrived."""
+
+    recorded: int = 0
+    sent: int = 0
+    refused: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Rows that Braintrust does not have; those it refused are among them."""
+        return self.recorded - self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSummary:
+    """One score over all rows of an experiment that have it."""
+
+    name: str
+    mean: float
+    count: int
+
+
+def experiment(store: Store, experiment_id: str) -> StoredExperiment:
+    """The experiment of that id.
+
+    Raises:
+        StoreError: the store has none.
+    """
+    row = store.one("SELECT * FROM experiments WHERE id = ?", (experiment_id,))
+    if row is None:
+        msg = f"the store at {store.directory} has no experiment {experiment_id}"
+        raise StoreError(msg)
+    return _stored(row)
+
+
+def experiments(
+    store: Store, *, session_id: str | None = None, unsent_only: bool = False
+) -> list[StoredExperiment]:
+    """The experiments of one session or of all, oldest first."""
+    sql = "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session)"
+    if unsent_only:
+        sql += " AND number IN (SELECT experiment FROM rows WHERE sent < version)"
+    values: Any = {"session": session_id}
+    return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
+
+
+def unsent(
+    store: Store, number: int, *, after: int, limit: int, final_only: bool
+) -> Iterator[UnsentRow]:
+    """Rows of an experiment yet to be sent, in the order they were recorded."""
+    found = store.query(
+        "SELECT position, version, event FROM rows WHERE experiment = ? "
+        "AND sent < version AND position > ? AND (final OR NOT ?) "
+        "ORDER BY position LIMIT ?",
+        (number, after, final_only, limit),
+    )
+    for row in found:
+        yield UnsentRow(row["position"], row["version"], row["event"])
+
+
+def row_counts(store: Store, number: int) -> RowCounts:
+    """Count the rows of an experiment."""
+    row = store.one(
+        "SELECT count(*) AS recorded, coalesce(sum(sent >= version), 0) AS sent, "
+        "count(refused) AS refused FROM rows WHERE experiment = ?",
+        (number,),
+    )
+    return RowCounts(**dict(row)) if row is not None else RowCounts()
+
+
+def unsent_count(store: Store, session_id: str) -> int:
+    """How many rows of a session are yet to be sent."""
+    row = store.one(
+        "SELECT count(*) FROM rows WHERE sent < version AND refused IS NULL AND "
+        "experiment IN (SELECT number FROM experiments WHERE session_id = ?)",
+        (session_id,),
+    )
+    return row[0] if row is not None else 0
+
+
+def score_summaries(store: Store, number: int) -> list[ScoreSummary]:
+    """The mean of each score, `pass` last; rows not scored do not count."""
+    found = store.query(
+        "SELECT key, avg(value), count(value) FROM rows, json_each(rows.scores) "
+        "WHERE experiment = ? AND value IS NOT NULL GROUP BY key "
+        "ORDER BY key = 'pass', min(position), json_each.id",
+        (number,),
+    )
+    return [ScoreSummary(*row) for row in found]
+
+
+def shared_inputs(store: Store, number: int) -> int:
+    """How many rows have the input of a row of another test."""
+    row = store.one(
+        "SELECT coalesce(sum(n), 0) FROM (SELECT count(*) AS n FROM rows "
+        "WHERE experiment = ? GROUP BY input_hash "
+        "HAVING count(DISTINCT nodeid || ' ' || part) > 1)",
+        (number,),
+    )
+    return row[0] if row is not None else 0
+
+
+def _stored(row: sqlite3.Row) -> StoredExperiment:
+    plain = {name: row[name] for name in row.keys()}  # noqa: SIM118 - not a mapping
+    del plain["exit_status"]
+    for name in ("repo_info", "metadata", "tests"):
+        plain[name] = json.loads(plain[name])
+    return StoredExperiment(**plain)

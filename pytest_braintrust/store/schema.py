@@ -1,0 +1,47 @@
+"""The tables, as numbered migrations: a step that was released is never changed."""
+
+from __future__ import annotations
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE experiments (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        session_id TEXT NOT NULL,
+        project TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        finished_at REAL,
+        exit_status INTEGER,
+        repo_info TEXT NOT NULL DEFAULT 'null',
+        metadata TEXT NOT NULL DEFAULT '{}',
+        tests TEXT NOT NULL DEFAULT '{}',
+        api_url TEXT,
+        project_id TEXT,
+        remote_id TEXT,
+        remote_name TEXT,
+        url TEXT,
+        upload_error TEXT
+    );
+    CREATE INDEX experiments_session ON experiments (session_id);
+    CREATE TABLE rows (
+        position INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiments (number) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        nodeid TEXT NOT NULL,
+        part TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        scores TEXT NOT NULL,
+        input_hash TEXT NOT NULL,
+        event TEXT NOT NULL,
+        -- The test ended: before that a row is kept, and not sent while the run lives.
+        final INTEGER NOT NULL,
+        -- A row is unsent while it changed after what was sent of it.
+        version INTEGER NOT NULL DEFAULT 1,
+        sent INTEGER NOT NULL DEFAULT 0,
+        refused TEXT,
+        UNIQUE (experiment, id)
+    );
+    CREATE INDEX rows_unsent ON rows (experiment, position) WHERE sent < version;
+    """,
+)

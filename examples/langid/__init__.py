@@ -1,0 +1,1 @@
+"""An eval of py3langid, a language identifier that runs offline."""

@@ -3,6 +3,7 @@
 PluginError
 ├── SettingsError       an option, variable or ini value that cannot be used
 ├── StoreError          the local store cannot be opened, read or written
+│   ├── StoreCorrupt    its file is damaged, or no SQLite file
 │   └── StoreTooNew     it was written by a later version of this plugin
 ├── ChildError          a process of ours could not be started or did not answer
 └── ApiError            a call to Braintrust did not do what was asked
@@ -29,6 +30,10 @@ class SettingsError(PluginError):
 
 class StoreError(PluginError):
     """The local store cannot be opened, read or written."""
+
+
+class StoreCorrupt(StoreError):
+    """The file of the local store is damaged, or is no SQLite file."""
 
 
 class StoreTooNew(StoreError):

@@ -1,52 +1,102 @@
-"""The calls of Braintrust's API that a run needs, with typed answers."""
+"""The client: one server, one key, and every call that we know of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
 
+from pytest_braintrust.api import connecting
+from pytest_braintrust.api.access import Access
+from pytest_braintrust.api.btql import Downloads
+from pytest_braintrust.api.datasets import Datasets
+from pytest_braintrust.api.experiments import Experiments
+from pytest_braintrust.api.failures import scrubbed
 from pytest_braintrust.api.http import Http, Timeouts
-from pytest_braintrust.api.retry import RetryPolicy, retrying
-from pytest_braintrust.errors import BadAnswer
-from pytest_braintrust.jsonable import clean, dumps
-from pytest_braintrust.settings import Connection
+from pytest_braintrust.api.models import Experiment
+from pytest_braintrust.api.projects import Projects
+from pytest_braintrust.api.retry import PATIENT, RetryPolicy
+from pytest_braintrust.errors import ApiError, Refused
+from pytest_braintrust.settings import DEFAULT_API_URL, Connection
+
+#: Its name before there were other calls than those of a run.
+RemoteExperiment = Experiment
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project on Braintrust."""
+class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
+    """Talks to one Braintrust server.
 
-    id: str
-    name: str
+    Every call may raise an `ApiError`: `Unreachable` and `Overloaded` after having
+    been tried again, `Refused` and `Rejected` where that would change nothing, and
+    `BadAnswer` for what Braintrust would not answer. Lists, fetches and downloads
+    are generators: they ask for the next page when it is wanted, and raise then.
 
+    Args:
+        api_key: The key; None: `BRAINTRUST_API_KEY`.
+        api_url: The API's address; None: `BRAINTRUST_API_URL`, or the US region's.
+        app_url: The app's address; None: `BRAINTRUST_APP_URL`, or Braintrust's own.
+        org_name: The organisation, for keys that see more than one; None:
+            `BRAINTRUST_ORG_NAME`.
+        impersonate_user: The id of a user to run every call as. The key's owner has
+            to be an owner of each of that user's organisations.
+        policy: How often and how long a call is tried again.
+        timeouts: How long one try may take.
+        sleep: Waits between tries.
 
-@dataclass(frozen=True, slots=True)
-class RemoteExperiment:
-    """An experiment on Braintrust."""
+    Raises:
+        SettingsError: there is no key, or something cannot be used.
+    """
 
-    id: str
-    name: str
-    metadata: Mapping[str, Any]
-
-
-class BraintrustClient:
-    """Talks to one Braintrust server; every call may raise an `ApiError`."""
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a connection and its bounds are made of
         self,
+        *,
+        api_key: str | None = None,
+        api_url: str | None = None,
+        app_url: str | None = None,
+        org_name: str | None = None,
+        impersonate_user: str | None = None,
+        policy: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        connection = connecting.connection(
+            api_key=api_key, api_url=api_url, app_url=app_url, org_name=org_name
+        )
+        self._open(connection, impersonate_user, policy, timeouts, sleep)
+
+    @classmethod
+    def for_connection(
+        cls,
         connection: Connection,
         *,
         policy: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         sleep: Callable[[float], object] = time.sleep,
+    ) -> BraintrustClient:
+        """A client for a connection that is settled already."""
+        client = cls.__new__(cls)
+        user = getattr(connection, "impersonate_user", None)
+        client._open(connection, user, policy, timeouts, sleep)  # noqa: SLF001 - ours
+        return client
+
+    def _open(
+        self,
+        connection: Connection,
+        impersonate_user: str | None,
+        policy: RetryPolicy | None,
+        timeouts: Timeouts | None,
+        sleep: Callable[[float], object],
     ) -> None:
+        if impersonate_user is not None:
+            where, what = "impersonate_user", "the user's id"
+            connecting.checked_header(impersonate_user, where, what)
         self.connection = connection
-        self._http = Http(connection, timeouts)
+        self.impersonate_user = impersonate_user
+        self._timeouts = timeouts
         self._policy = policy or RetryPolicy()
+        self._page_policy = policy or PATIENT
         self._sleep = sleep
+        self._hint: str | None = None
+        self._http = self._reach(connection.api_url)
 
     def __enter__(self) -> BraintrustClient:  # noqa: PYI034 - typing.Self is 3.11's
         return self
@@ -54,74 +104,45 @@ class BraintrustClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<BraintrustClient of {self.connection.api_url}>"
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def create_project(self, name: str) -> Project:
-        """Create a project, or answer the one that has the name."""
-        body: dict[str, Any] = {"name": name}
-        if self.connection.org_name:
-            body["org_name"] = self.connection.org_name
-        answer = self._post("/v1/project", body)
-        return Project(_text(answer, "id"), _text(answer, "name"))
-
-    def create_experiment(
-        self, project_id: str, name: str, **more: Any
-    ) -> RemoteExperiment:
-        """Create an experiment, or answer the one that has the name, unmodified.
-
-        Args:
-            project_id: The project's id.
-            name: The experiment's name.
-            more: Further fields of `POST /v1/experiment`, such as `repo_info`. Not
-                `ensure_new`: with it a call that is repeated makes a second one.
-        """
-        body = {"project_id": project_id, "name": name, **more}
-        answer = self._post("/v1/experiment", body)
-        metadata = answer.get("metadata")
-        return RemoteExperiment(
-            id=_text(answer, "id"),
-            name=_text(answer, "name"),
-            metadata=metadata if isinstance(metadata, dict) else {},
+    def _reach(self, base: str) -> Http:
+        return Http(
+            base,
+            self.connection.api_key,
+            impersonate_user=self.impersonate_user,
+            timeouts=self._timeouts,
         )
 
-    def insert(self, experiment_id: str, events: Sequence[str]) -> None:
-        """Insert encoded events; those with the id of a row replace it.
+    def _refused(self, error: Refused) -> Refused:
+        if self._hint is None:
+            self._hint = self._what_may_help()
+        return Refused(f"{error}{self._hint}") if self._hint else error
 
-        Raises:
-            BadAnswer: the server did not acknowledge each of them.
-        """
-        body = b'{"events":[' + ",".join(events).encode("ascii") + b"]}"
-        path = f"/v1/experiment/{quote(experiment_id, safe='')}/insert"
-        answer = self._call(lambda: self._http.post(path, body))
-        ids = answer.get("row_ids") if isinstance(answer, dict) else None
-        if not isinstance(ids, list) or len(ids) != len(events):
-            msg = f"{len(events)} rows were sent and the answer does not name as many"
-            raise BadAnswer(msg)
+    def _what_may_help(self) -> str:
+        if self.connection.api_url == DEFAULT_API_URL and (other := self._elsewhere()):
+            return f"; {other}: set BRAINTRUST_API_URL to that"
+        if self.impersonate_user:
+            return (
+                f"; calls run as user {self.impersonate_user}, which takes the owner "
+                "role on each of that user's organisations"
+            )
+        return ""
 
-    def experiment_url(self, experiment_id: str) -> str | None:
-        """The address of an experiment's page, as the server gives it."""
-        path = f"/v1/experiment/{quote(experiment_id, safe='')}/summarize"
-        answer = self._call(lambda: self._http.get(path, {"summarize_scores": "false"}))
-        url = answer.get("experiment_url") if isinstance(answer, dict) else None
-        return url if isinstance(url, str) else None
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        encoded = dumps(clean(body)).encode("ascii")
-        answer = self._call(lambda: self._http.post(path, encoded))
-        if not isinstance(answer, dict):
-            msg = f"{path} answered something that is not an object"
-            raise BadAnswer(msg)
-        return answer
-
-    def _call(self, call: Callable[[], Any]) -> Any:
-        return retrying(call, self._policy, self._sleep)
-
-
-def _text(answer: Mapping[str, Any], name: str) -> str:
-    value = answer.get(name)
-    if not isinstance(value, str) or not value:
-        msg = f"the server's answer has no {name!r}"
-        raise BadAnswer(msg)
-    return value
+    def _elsewhere(self) -> str | None:
+        """What the app says of where our API is, if that is not where we asked."""
+        try:
+            found = self.login()
+        except ApiError:
+            return None
+        for each in found:
+            ours = self.connection.org_name in {None, each.name}
+            if ours and each.api_url and each.api_url.rstrip("/") != DEFAULT_API_URL:
+                text = f"organisation {each.name!r} has its API at {each.api_url}"
+                return scrubbed(text, self.connection.api_key)
+        return None

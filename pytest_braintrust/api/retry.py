@@ -36,6 +36,8 @@ class RetryPolicy:
 
 #: For a check that a person waits for.
 ONCE = RetryPolicy(tries=1)
+#: For downloads, whose requests small plans count by the minute.
+PATIENT = RetryPolicy(tries=12, seconds=300.0, longest=30.0)
 
 
 def retrying(

@@ -1,0 +1,66 @@
+"""The connection that a program asks for, completed from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.settings import (
+    DEFAULT_API_URL,
+    DEFAULT_APP_URL,
+    Connection,
+    checked_url,
+)
+
+
+def connection(
+    *,
+    api_key: str | None,
+    api_url: str | None,
+    app_url: str | None,
+    org_name: str | None,
+    environ: Mapping[str, str] = os.environ,
+) -> Connection:
+    """Complete what was given from `BRAINTRUST_API_KEY` and its like.
+
+    Raises:
+        SettingsError: there is no key, or something cannot be used.
+    """
+    key, where = _given_or_set("api_key", api_key, environ)
+    if key is None:
+        msg = "there is no API key: pass api_key, or set BRAINTRUST_API_KEY"
+        raise SettingsError(msg)
+    return Connection(
+        checked_header(key, where, "the API key"),
+        _url("api_url", api_url, environ, DEFAULT_API_URL),
+        _url("app_url", app_url, environ, DEFAULT_APP_URL),
+        _given_or_set("org_name", org_name, environ)[0],
+    )
+
+
+def checked_header(text: str, where: str, what: str) -> str:
+    """Text that can be sent as a header.
+
+    Raises:
+        SettingsError: it has white space or what is not ASCII; the text is not told.
+    """
+    if not text.isascii() or not text.isprintable() or " " in text:
+        msg = f"{where}: {what} has characters that none has; copy it again"
+        raise SettingsError(msg)
+    return text
+
+
+def _url(name: str, given: str | None, environ: Mapping[str, str], default: str) -> str:
+    text, where = _given_or_set(name, given, environ)
+    return default if text is None else checked_url(text, where)
+
+
+def _given_or_set(
+    name: str, given: str | None, environ: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """The stripped value, or None, and the name of the place that it came from."""
+    variable = f"BRAINTRUST_{name.upper()}"
+    if given is not None:
+        return given.strip() or None, name
+    return environ.get(variable, "").strip() or None, variable

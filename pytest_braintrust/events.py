@@ -8,6 +8,7 @@ controller, after a worker died) can finish it by the same rules.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import blake2b
@@ -141,6 +142,7 @@ def _facts(case: Case, run: Run) -> dict[str, Json]:
 
 def encode(event: dict[str, Any], *, part: str = "", project: str | None = None) -> Row:
     """Encode an event for the store and the wire, cut to size where it must be."""
+    _put_durations_last(event)
     text = dumps(event)
     if len(text) > MAX_FIELD_BYTES:
         for name in _LARGE_FIELDS:
@@ -157,6 +159,27 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         input_hash=hash_of(event["input"]),
         event=text,
     )
+
+
+def _put_durations_last(event: dict[str, Any]) -> None:
+    """Let an encoded event end with the durations, for `teardown_tail`."""
+    metadata = event["metadata"] = event.pop("metadata")
+    facts = metadata["pytest"] = metadata.pop("pytest")
+    facts["durations"] = facts.pop("durations", {})
+
+
+def teardown_tail(row: Row, seconds: float) -> str:
+    """What stands for the last `TAIL` characters of an event once its test ended.
+
+    The teardown of a passed test adds its duration and nothing else: the event is
+    not worth encoding twice.
+    """
+    empty = row["event"][: -len(TAIL)].endswith("{")
+    return f'{"" if empty else ","}"teardown":{dumps(seconds)}{TAIL}'
+
+
+#: Ends an encoded event: durations, the plugin's facts, metadata, the event.
+TAIL = "}}}}"
 
 
 def _fit_field(value: Json) -> Json:
@@ -182,7 +205,15 @@ def as_errored(row: Row, error: str) -> dict[str, Any]:
     return event
 
 
-def unknown(nodeid: str, error: str, now: float, worker: str | None) -> dict[str, Any]:
+def with_attempts(row: Row, attempts: Sequence[dict[str, Json]]) -> Row:
+    """The row of a test that was tried before in a worker that died."""
+    event: dict[str, Any] = json.loads(row["event"])
+    facts = event["metadata"]["pytest"]
+    facts["attempts"] = [*attempts, *facts.get("attempts", [])]
+    return Row({**row, "event": dumps(event)})
+
+
+def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:
     """The event of a test of which nothing but the node id ever arrived."""
     path, _, name = nodeid.partition("::")
     function, bracket, param_id = name.rpartition("::")[2].partition("[")
@@ -194,5 +225,5 @@ def unknown(nodeid: str, error: str, now: float, worker: str | None) -> dict[str
         line=0,
         param_id=param_id[:-1] if bracket else None,
     )
-    run = Run("errored", now, now, durations={}, error=error, worker=worker)
+    run = Run("errored", now, now, durations={}, worker=worker)
     return build(case, Ids(), Fields(), run)

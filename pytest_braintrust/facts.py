@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID, uuid5
 
 from pytest_braintrust import __version__
 from pytest_braintrust.git import RepoInfo
@@ -67,6 +68,11 @@ def _scrubbed(text: str, api_key: str | None) -> str:
     if api_key:
         text = text.replace(api_key, REDACTED)
     return _USER_INFO.sub(rf"\1{REDACTED}@", _SECRET_SHAPE.sub(REDACTED, text))
+
+
+def experiment_id(session_id: str, project: str) -> str:
+    """The local id of a session's experiment: every process comes to the same one."""
+    return str(uuid5(UUID(session_id), project))
 
 
 def ci_link(environ: Mapping[str, str]) -> str | None:

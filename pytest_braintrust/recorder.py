@@ -7,10 +7,13 @@ whatever changes a recording holds its lock.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, Protocol
+
+import pytest
 
 from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Row, Run
@@ -87,9 +90,21 @@ class Recording:
     start: float = field(default_factory=now)
     end: float | None = None
     started: bool = False
-    #: Set when the last report was made; a later word is handed to it.
-    on_late: Callable[[Recording], None] | None = None
+    #: Whether the report of the test's last phase was made.
+    ended: bool = False
+    #: Whether more was said than the last `rows` told.
+    changed: bool = False
+    #: Whether `rows` was asked in this attempt.
+    told: bool = False
+    #: Called after each word; what it does is up to who runs the test.
+    on_log: Callable[[Recording], None] | None = None
     lock: RLock = field(default_factory=RLock)
+    _cut_off: str | None = None
+
+    @property
+    def said_anything(self) -> bool:
+        """Whether the test logged a word or opened a row in this attempt."""
+        return bool(self.said) or bool(self.parts)
 
     def begin(self) -> None:
         """Start the first attempt, or set the one before aside as an attempt."""
@@ -99,42 +114,69 @@ class Recording:
                 self.said, self.raised, self.end = Fields(), None, None
                 self.parts.clear()
                 self.phases.clear()
-            self.started = True
+            self.started, self.ended, self.told = True, False, False
             self.start = now()
 
-    def saw(self, report: PhaseReport, raised: BaseException | None = None) -> None:
-        """Note the report of a phase; the body's times and error are the row's."""
-        when = report.when or "call"
+    def enter_body(self) -> None:
+        """Note that the test's own body starts: its time is the row's."""
         with self.lock:
-            self.phases[when] = report
-            if when == "setup":
-                self.start = now()
-            elif when == "call":
-                self.end, self.raised = now(), raised
+            self.start = now()
+
+    def leave_body(self, raised: BaseException | None) -> None:
+        """Note the end of the body. Plugins that rerun a test report only the last."""
+        with self.lock:
+            self.end, self.raised = now(), raised
+
+    def saw(self, report: PhaseReport) -> None:
+        """Note the report of a phase."""
+        with self.lock:
+            self.phases[report.when or "call"] = report
+            self.ended = report.when == "teardown"
+            if report.outcome != "passed":
+                self.changed = True
+
+    def cut_off(self, reason: str) -> None:
+        """Note that the test will not end."""
+        with self.lock:
+            self._cut_off, self.ended = reason, True
 
     def log(self, said: Fields, part: Part | None = None) -> None:
         """Merge what one call said into its row."""
         with self.lock:
             (part.said if part else self.said).merge(said)
-            if self.on_late is not None:
-                self.on_late(self)
+            self.changed = True
+            if self.on_log is not None:
+                self.on_log(self)
 
     def open_part(self, name: str, said: Fields) -> Part:
         """Add a row beside the test's own."""
         with self.lock:
             part = Part(name or str(len(self.parts) + 1), said, start=now())
             self.parts.append(part)
+            self.changed = True
             return part
 
     def rows(self, edit: Editor) -> list[Row]:
         """Encode the rows as they stand after the phases seen so far."""
         with self.lock:
-            outcome = outcome_of(self.phases) if self.phases else "errored"
+            self.changed, self.told = False, True
+            outcome = self._outcome()
             return [
                 events.encode(kept, part=part, project=self.case.project)
                 for part, event in self._events(outcome)
                 if (kept := edit(event)) is not None
             ]
+
+    def _outcome(self) -> Outcome:
+        if self._cut_off is not None:
+            return "errored"
+        if self.raised is not None and "call" not in self.phases:
+            return (
+                "skipped"
+                if isinstance(self.raised, pytest.skip.Exception)
+                else "failed"
+            )
+        return outcome_of(self.phases)
 
     def _events(self, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._has_own_row(outcome):
@@ -181,15 +223,19 @@ class Recording:
         )
 
     def _failure_text(self) -> str | None:
-        texts = (
+        texts = [
             each.longreprtext
             for each in self.phases.values()
             if each.outcome == "failed"
-        )
+        ]
+        if self.raised is not None and "call" not in self.phases:
+            texts.append("".join(traceback.format_exception(self.raised)))
+        if self._cut_off is not None:
+            texts.append(self._cut_off)
         return plain_text("\n\n".join(texts)) or None
 
     def _attempt(self) -> dict[str, Json]:
-        outcome = outcome_of(self.phases) if self.phases else "errored"
+        outcome = self._outcome()
         event = events.build(
             self.case, self.ids, self.said, self._run(outcome, self.start, None, None)
         )

@@ -24,8 +24,13 @@ class Payload(TypedDict):
     nodeid: str
     #: Whether the test ended with this report, so that the rows may be sent.
     final: bool
+    #: Whether the test has said anything yet.
+    said: bool
     #: Rows of the test so far; what is in an earlier payload and not here is gone.
-    rows: list[Row]
+    #: None: as in the payload before, the test only ended.
+    rows: list[Row] | None
+    #: Seconds that the teardown took, where that is all there is to tell.
+    teardown: float
 
 
 def attach(report: pytest.TestReport, payload: Payload) -> None:

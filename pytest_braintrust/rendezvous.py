@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
 
 from filelock import FileLock
 
@@ -33,11 +32,6 @@ class Remote:
     experiment_id: str
     name: str
     url: str | None
-
-
-def experiment_id(session_id: str, project: str) -> str:
-    """The local id of a session's experiment: every process comes to the same one."""
-    return str(uuid5(UUID(session_id), project))
 
 
 @contextmanager
@@ -103,13 +97,11 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
         ApiError: the server did not do it.
     """
     found = client.create_project(project)
+    more: dict[str, Any] = {"metadata": {**metadata, KEY: experiment_id}}
+    if repo_info:
+        more["repo_info"] = dict(repo_info)
     for candidate in (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}"):
-        remote = client.create_experiment(
-            found.id,
-            candidate,
-            metadata={**metadata, KEY: experiment_id},
-            **({"repo_info": dict(repo_info)} if repo_info else {}),
-        )
+        remote = client.create_experiment(found.id, candidate, **more)
         if remote.metadata.get(KEY) == experiment_id:
             url = _url(client, remote.id)
             return Remote(found.id, remote.id, remote.name, url)

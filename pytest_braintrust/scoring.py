@@ -12,6 +12,9 @@ import pytest
 from pytest_braintrust.fields import UNSET, checked
 from pytest_braintrust.recorder import Part, Recording, now
 
+#: The recording of a test that is running, where the run records.
+RECORDING = pytest.StashKey[Recording]()
+
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
@@ -24,6 +27,19 @@ class Experiment:
     name: str
     id: str | None = None
     url: str | None = None
+
+
+#: Answers the experiment that the rows of a project go to.
+FINDER = pytest.StashKey[Callable[["str | None"], Experiment]]()
+
+
+def for_item(item: pytest.Item) -> BtScore:
+    """What the fixture gives to a test; one that keeps nothing where none is kept."""
+    recording = item.stash.get(RECORDING, None)
+    if recording is None:
+        return BtScore()
+    find = item.config.stash[FINDER]
+    return BtScore(recording, lambda: find(recording.case.project))
 
 
 class BtScore:

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust.errors import StoreError, StoreTooNew
+from pytest_braintrust.errors import StoreCorrupt, StoreError, StoreTooNew
 from pytest_braintrust.store.schema import MIGRATIONS
 
 FILE_NAME = "store.sqlite3"
 
 #: How long one process waits while another one commits.
 BUSY_SECONDS = 20.0
+
+#: SQLITE_CORRUPT and SQLITE_NOTADB, and how they read where no code is given.
+_DAMAGED = {11, 26}
+_DAMAGED_TEXTS = ("malformed", "not a database")
 
 _GITIGNORE = "# Written by pytest-braintrust.\n*\n"
 
@@ -38,15 +42,14 @@ class Store:
         """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection
-            except BaseException:
-                self.connection.execute("ROLLBACK")
-                raise
+            yield self.connection
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._leave_transaction()
             raise _translated(self.directory, error) from error
+        except BaseException:
+            self._leave_transaction()
+            raise
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
@@ -64,9 +67,21 @@ class Store:
         if os.getpid() == self.pid:
             self.connection.close()
 
+    def abandon(self) -> None:
+        """Let go of a connection that no longer works, whatever it says to that."""
+        try:
+            self.connection.close()
+        except sqlite3.Error:
+            # Its file is gone or its descriptor closed: there is nothing to keep.
+            return
+
     def _leave_transaction(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.rollback()
+        try:
+            if self.connection.in_transaction:
+                self.connection.rollback()
+        except sqlite3.Error:
+            # The connection itself is broken; its file rolls back when next opened.
+            return
 
 
 def open_store(directory: Path, *, create: bool = True) -> Store:
@@ -138,5 +153,27 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def set_aside(directory: Path, mark: str) -> Path:
+    """Rename the files of a store that cannot be read; answers the new path.
+
+    Raises:
+        StoreError: they cannot be renamed.
+    """
+    path = directory / FILE_NAME
+    aside = directory / f"{FILE_NAME}.corrupt-{mark}"
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        msg = f"cannot set the store at {path} aside: {error.strerror or error}"
+        raise StoreError(msg) from error
+    return aside
+
+
 def _translated(directory: Path, error: sqlite3.Error) -> StoreError:
-    return StoreError(f"the store at {directory} failed: {error}")
+    text = f"the store at {directory} failed: {error}"
+    code = getattr(error, "sqlite_errorcode", None)  # from Python 3.11 on
+    damaged = code in _DAMAGED or any(each in str(error) for each in _DAMAGED_TEXTS)
+    return StoreCorrupt(text) if damaged else StoreError(text)

@@ -85,7 +85,10 @@ def experiments(
     """The experiments of one session or of all, oldest first."""
     sql = "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session)"
     if unsent_only:
-        sql += " AND number IN (SELECT experiment FROM rows WHERE sent < version)"
+        sql += (
+            " AND number IN (SELECT experiment FROM rows WHERE sent < version "
+            "AND refused IS NULL)"
+        )
     values: Any = {"session": session_id}
     return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
 
@@ -93,10 +96,13 @@ def experiments(
 def unsent(
     store: Store, number: int, *, after: int, limit: int, final_only: bool
 ) -> Iterator[UnsentRow]:
-    """Rows of an experiment yet to be sent, in the order they were recorded."""
+    """Rows of an experiment yet to be sent, in the order they were recorded.
+
+    Without those that Braintrust refused: it would do so again.
+    """
     found = store.query(
         "SELECT position, version, event FROM rows WHERE experiment = ? "
-        "AND sent < version AND position > ? AND (final OR NOT ?) "
+        "AND sent < version AND refused IS NULL AND position > ? AND (final OR NOT ?) "
         "ORDER BY position LIMIT ?",
         (number, after, final_only, limit),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,6 @@ from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment, experiment
 
-#: JavaScript, and so Braintrust, knows no higher row version than this; no row gets
-#: anywhere near it.
 _PUT = """
 INSERT INTO rows
     (experiment, id, nodeid, part, outcome, scores, input_hash, event, final)
@@ -25,6 +22,11 @@ ON CONFLICT (experiment, id) DO UPDATE SET
     event = excluded.event, final = excluded.final, version = version + 1,
     refused = NULL
 """
+_END = """
+UPDATE rows SET event = substr(event, 1, length(event) - ?) || ?, final = 1,
+    version = version + 1 WHERE experiment = ? AND id = ?
+"""
+_DELETE = "DELETE FROM rows WHERE experiment = ? AND id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,21 @@ class NewExperiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One row to write, or to take out."""
+class Put:
+    """A row to write, or to take out."""
 
-    experiment: int
     row: Row
     final: bool
     gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A row whose test ended: the last characters of its event become others."""
+
+    row_id: str
+    cut: int
+    tail: str
 
 
 def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
@@ -71,22 +81,20 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
     return experiment(store, new.id)
 
 
-def put(store: Store, changes: Iterable[Change]) -> None:
-    """Write rows: a row with the id of an earlier one takes its place."""
+def change(store: Store, changes: Iterable[tuple[int, Put | End]]) -> None:
+    """Apply changes, each to the rows of an experiment by number, all or none.
+
+    A row with the id of an earlier one takes its place.
+    """
     with store.transaction() as connection:
-        for change in changes:
-            _apply(connection, change)
-
-
-def _apply(connection: sqlite3.Connection, change: Change) -> None:
-    if change.gone:
-        connection.execute(
-            "DELETE FROM rows WHERE experiment = ? AND id = ?",
-            (change.experiment, change.row["id"]),
-        )
-        return
-    values = {**change.row, "experiment": change.experiment, "final": change.final}
-    connection.execute(_PUT, values)
+        for number, each in changes:
+            if isinstance(each, End):
+                connection.execute(_END, (each.cut, each.tail, number, each.row_id))
+            elif each.gone:
+                connection.execute(_DELETE, (number, each.row["id"]))
+            else:
+                values = {**each.row, "experiment": number, "final": each.final}
+                connection.execute(_PUT, values)
 
 
 def finish(
@@ -95,11 +103,11 @@ def finish(
     *,
     at: float,
     exit_status: int,
-    tests: Mapping[str, Mapping[str, int]],
+    tests: Mapping[str, int],
 ) -> None:
     """Note the end of a run; its experiments without rows leave no trace.
 
-    `tests` has, by project, how many of its tests had each outcome.
+    `tests` has how many were collected and how many had each outcome, `not_run` too.
     """
     with store.transaction() as connection:
         connection.execute(
@@ -108,13 +116,9 @@ def finish(
             (session_id,),
         )
         connection.execute(
-            "UPDATE experiments SET finished_at = ?, exit_status = ? "
+            "UPDATE experiments SET finished_at = ?, exit_status = ?, tests = ? "
             "WHERE session_id = ?",
-            (at, exit_status, session_id),
-        )
-        connection.executemany(
-            "UPDATE experiments SET tests = ? WHERE session_id = ? AND project = ?",
-            [(json.dumps(counts), session_id, name) for name, counts in tests.items()],
+            (at, exit_status, json.dumps(dict(tests)), session_id),
         )
         # Rows of tests that were cut off while they ran are as final as they get.
         connection.execute(
@@ -159,6 +163,16 @@ def mark_sent(store: Store, sent: Iterable[tuple[int, int]]) -> None:
         connection.executemany(
             "UPDATE rows SET sent = ?, refused = NULL WHERE position = ?",
             [(version, position) for position, version in sent],
+        )
+
+
+def clear_refused(store: Store, number: int) -> None:
+    """Let the rows that Braintrust refused be tried again."""
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE rows SET refused = NULL WHERE experiment = ? "
+            "AND refused IS NOT NULL",
+            (number,),
         )
 
 

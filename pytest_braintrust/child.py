@@ -1,0 +1,162 @@
+"""Start processes of our own beside pytest, and hear their answers.
+
+No thread and no socket in the test process, and nothing that a test can mock in its
+way: an answer is read from a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest_braintrust
+from pytest_braintrust.errors import ChildError
+from pytest_braintrust.jsonable import dumps
+
+_MODULE = "pytest_braintrust.service"
+_POLL_SECONDS = 0.02
+_ANSWERS, _TROUBLE = "answers", "trouble"
+
+# In tuples, because freezegun replaces what it finds by name in modules.
+_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
+
+
+class Child:
+    """One process of ours: takes a request, and ends when its input is closed."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        # For us alone, and empty: `-m` looks for modules in the current directory
+        # first, so that is neither the suite's nor a shared one.
+        folder = tempfile.TemporaryDirectory(prefix="pytest-braintrust-")
+        self._folder, self._path = folder, Path(folder.name)
+        try:
+            self._process = _spawn(self._path)
+            self._send(request)
+        except (OSError, ValueError) as error:
+            self._folder.cleanup()
+            msg = f"a process of our own could not be started: {error}"
+            raise ChildError(msg) from error
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """Wait for its first answer.
+
+        Raises:
+            ChildError: it ended without one, or the time was up.
+        """
+        until = _CLOCK[0]() + seconds
+        while True:
+            running = self.running
+            line = self._first_line()
+            if line is not None:
+                return line
+            if not running:
+                msg = f"a process of our own ended without an answer{self._why()}"
+                raise ChildError(msg)
+            if _CLOCK[0]() > until:
+                msg = f"a process of our own did not answer in {seconds:g} seconds"
+                raise ChildError(msg)
+            _SLEEP[0](_POLL_SECONDS)
+
+    def finish(self) -> None:
+        """Close its input: it does what is left to do and ends."""
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        except OSError:
+            # It is gone already, or a test closed the descriptor: both close it.
+            return
+
+    def close(self) -> None:
+        """End it now, if it has not ended, and let go of what it used."""
+        self.finish()
+        if self.running:
+            self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        stdin = self._process.stdin
+        if stdin is None:
+            msg = "it has no input"
+            raise ValueError(msg)
+        try:
+            stdin.write(dumps(dict(request)).encode("ascii") + b"\n")
+            stdin.flush()
+        except OSError as error:
+            self._process.kill()
+            self._process.wait()
+            msg = f"{error}{self._why()}"
+            raise ValueError(msg) from error
+
+    def _first_line(self) -> dict[str, Any] | None:
+        text = (self._path / _ANSWERS).read_bytes()
+        if b"\n" not in text:
+            return None
+        answer = json.loads(text.split(b"\n", 1)[0])
+        return answer if isinstance(answer, dict) else None
+
+    def _why(self) -> str:
+        text = (self._path / _TROUBLE).read_text(encoding="utf-8", errors="replace")
+        lines = text.split("\n")
+        told = [line for line in lines if line.strip()]
+        return f": {told[-1].strip()}" if told else ""
+
+
+def ask(request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Let a process of our own do one thing, and answer what it answers.
+
+    Raises:
+        ChildError: it could not be started, failed, or the time was up.
+    """
+    child = Child(request)
+    try:
+        return child.answer(seconds)
+    finally:
+        child.close()
+
+
+def _spawn(folder: Path) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        msg = "this Python has no executable"
+        raise ValueError(msg)
+    answers, trouble = folder / _ANSWERS, folder / _TROUBLE
+    with answers.open("wb") as stdout, trouble.open("wb") as stderr:
+        return subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            env=_environment(),
+            cwd=folder,
+            # Ctrl-C in a terminal goes to its whole group; ours ends by its input.
+            start_new_session=os.name == "posix",
+        )
+
+
+def _environment() -> dict[str, str]:
+    """The environment, so that the child finds this very package and stays quiet."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONWARNINGS", None)
+    environment.pop("BRAINTRUST_API_KEY", None)
+    here = str(Path(pytest_braintrust.__file__).resolve().parent.parent)
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [*(os.path.abspath(each) for each in given if each), here]  # noqa: PTH100
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment

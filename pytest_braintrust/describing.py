@@ -1,0 +1,95 @@
+"""What a run is: its experiment in each project, and where that is on Braintrust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+from typing import Any
+
+from pytest_braintrust import child, facts
+from pytest_braintrust.errors import ChildError
+from pytest_braintrust.scoring import Experiment
+from pytest_braintrust.settings import Connection
+from pytest_braintrust.store.writing import NewExperiment
+
+#: Finding the experiment waits for Braintrust, in the test that asks for its link.
+_FIND_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of pytest; plain values, so that a worker can be told of it."""
+
+    session_id: str
+    name: str
+    started_at: float
+    #: Where rows go whose test names no project.
+    project: str
+    #: Whether the project was named by an option, which goes before markers.
+    project_forced: bool
+    repo_info: dict[str, Any] | None
+    metadata: dict[str, Any]
+    api_url: str | None
+
+    def experiment(self, project: str | None) -> NewExperiment:
+        """The run's experiment in a project, which a marker may have named."""
+        name = self.project if self.project_forced or not project else project
+        return NewExperiment(
+            id=facts.experiment_id(self.session_id, name),
+            session_id=self.session_id,
+            project=name,
+            name=self.name,
+            created_at=self.started_at,
+            repo_info=self.repo_info,
+            metadata=self.metadata,
+            api_url=self.api_url,
+        )
+
+
+@dataclass(slots=True)
+class Finder:
+    """Answers where the run's experiment is on Braintrust, making it at first use."""
+
+    experiment: Callable[[str | None], NewExperiment]
+    connection: Connection | None
+    #: The store's directory, where this process sees it.
+    directory: str | None
+    _found: dict[str, Experiment] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def find(self, project: str | None) -> Experiment:
+        """The experiment that rows of a project go to.
+
+        Without its `id` and `url` where the run is only kept locally or Braintrust
+        cannot be reached now.
+        """
+        new = self.experiment(project)
+        with self._lock:
+            if new.project not in self._found:
+                self._found[new.project] = self._ask(new)
+            return self._found[new.project]
+
+    def _ask(self, new: NewExperiment) -> Experiment:
+        local = Experiment(project=new.project, name=new.name)
+        if self.connection is None:
+            return local
+        request = {
+            "task": "experiment",
+            "connection": asdict(self.connection),
+            "experiment": asdict(new),
+            "directory": self.directory,
+        }
+        # A process of ours asks, because a test may have mocked the network of this.
+        try:
+            answer = child.ask(request, _FIND_SECONDS)
+        except ChildError:
+            return local
+        if answer.get("id") is None:
+            return local
+        return Experiment(
+            project=new.project,
+            name=str(answer["name"]),
+            id=str(answer["id"]),
+            url=answer.get("url"),
+        )

@@ -1,0 +1,67 @@
+"""What the running test of a worker has said so far, where its death does not reach.
+
+A worker that dies takes what its test logged along: the report that would carry it is
+never made. So each word is written to a small file beside the store, one for each
+worker, overwritten by the next test; the controller reads it when a worker died. Only
+where both see the same disk; elsewhere the rows of the setup's report must do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pytest_braintrust.jsonable import dumps
+from pytest_braintrust.relay import Payload
+
+FOLDER = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The file of one worker."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, directory: Path, session_id: str, worker: str) -> Journal:
+        """The journal of a worker of a session, in a store's directory."""
+        return cls(directory / FOLDER / session_id / f"{worker}.json")
+
+    def write(self, payload: Payload) -> None:
+        """Replace what is written. A full disk costs the copy, not the test."""
+        # Opened each time: a test that closes descriptors would leave us one that
+        # belongs to a file of its own.
+        with contextlib.suppress(OSError):
+            self.path.write_bytes(dumps(cast("Any", payload)).encode())
+
+    def read(self) -> Payload | None:
+        """What the worker wrote last; None where there is nothing whole."""
+        try:
+            return cast("Payload", json.loads(self.path.read_bytes()))
+        except (OSError, ValueError):
+            return None
+
+
+def read_all(directory: Path, session_id: str) -> Iterator[tuple[str, Payload]]:
+    """What every worker of a session wrote last, by worker."""
+    for path in sorted((directory / FOLDER / session_id).glob("*.json")):
+        payload = Journal(path).read()
+        if payload is not None:
+            yield path.stem, payload
+
+
+def make_folder(directory: Path, session_id: str) -> None:
+    """Make the folder of a session's journals, for us alone."""
+    with contextlib.suppress(OSError):
+        (directory / FOLDER / session_id).mkdir(mode=0o700, parents=True)
+
+
+def remove_folder(directory: Path, session_id: str) -> None:
+    """Remove the folder of a session's journals."""
+    shutil.rmtree(directory / FOLDER / session_id, ignore_errors=True)

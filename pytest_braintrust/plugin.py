@@ -1,0 +1,182 @@
+"""The entry point: declares options, ini values, hooks, the marker and the fixtures.
+
+pytest loads this module in every run of every suite that has the plugin installed.
+It imports nothing beyond pytest until `--braintrust` asks for us; the hooks that we
+offer are declared here for that reason too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_braintrust.scoring import BtScore
+
+#: The pytest plugin of the official SDK, by entry point and by module.
+_OFFICIAL = ("braintrust", "braintrust.wrappers.pytest_plugin.plugin")
+
+_MARKER = (
+    "braintrust(project=, input=, expected=, tags=, metadata=): record this test as a "
+    "row of the run's experiment, with --braintrust"
+)
+
+#: Name, help and variable of each option that takes a value and may stand in the ini.
+_VALUES = (
+    ("project", "Braintrust project; the root folder's name by default"),
+    ("experiment", "Name of this run's experiment; branch, commit and time by default"),
+    ("api_url", "Address of Braintrust's API, for other regions and self-hosting"),
+    ("app_url", "Address of Braintrust's pages"),
+    ("org_name", "Braintrust organisation, for keys that belong to several"),
+)
+
+_SWITCHES = (
+    ("all", "Record every test, with or without fixture and marker"),
+    ("no_upload", "Keep the run in the local store, also where there is a key"),
+    ("no_summary", "Leave out the braintrust section at the end of the run"),
+)
+
+
+def pytest_addoption(
+    parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
+) -> None:
+    """Declare options and ini values, in the place of the official SDK's plugin."""
+    _replace_official_plugin(pluginmanager)
+    group = parser.getgroup("braintrust", "braintrust: record the run as an experiment")
+    _add(
+        group, "--braintrust", "Record this run as a Braintrust experiment", store=True
+    )
+    _add(
+        group,
+        "--braintrust-api-key",
+        "API key of Braintrust; prefer the variable BRAINTRUST_API_KEY",
+    )
+    for name, text in _VALUES:
+        variable = f"BRAINTRUST_{name.upper()}"
+        _add(group, _option(name), f"{text} (or variable {variable})")
+        parser.addini(f"braintrust_{name}", text, default=None)
+    for name, text in _SWITCHES:
+        _add(group, _option(name), text, store=True)
+        parser.addini(f"braintrust_{name}", text, type="bool", default=False)
+    text = "Seconds to wait at the end for rows on their way to Braintrust (default 30)"
+    _add(group, "--braintrust-flush-timeout", text)
+    parser.addini("braintrust_flush_timeout", text, default=None)
+
+
+def _option(name: str) -> str:
+    return "--braintrust-" + name.replace("_", "-")
+
+
+def _add(
+    group: pytest.OptionGroup, option: str, text: str, *, store: bool = False
+) -> None:
+    try:
+        if store:
+            group.addoption(option, action="store_true", default=False, help=text)
+        else:
+            metavar = option.rsplit("-", 1)[1].upper()
+            group.addoption(option, default=None, metavar=metavar, help=text)
+    except ValueError:
+        # The official plugin was loaded before us and declared it with this meaning.
+        if option not in _OFFICIAL_OPTIONS:
+            raise
+
+
+_OFFICIAL_OPTIONS = {
+    "--braintrust",
+    "--braintrust-project",
+    "--braintrust-experiment",
+    "--braintrust-api-key",
+    "--braintrust-no-summary",
+}
+
+
+def _replace_official_plugin(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Take over from the SDK's plugin: two that add one option end every start."""
+    for name in _OFFICIAL:
+        plugin = pluginmanager.get_plugin(name)
+        if plugin is not None:
+            pluginmanager.unregister(plugin)
+        pluginmanager.set_blocked(name)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer our hooks, flag or not: a conftest that has them must load."""
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; start recording where the run asks for it."""
+    config.addinivalue_line("markers", _MARKER)
+    if config.getoption("braintrust") and not _only_looks(config):
+        from pytest_braintrust import session  # noqa: PLC0415 - asked for just now
+
+        session.start(config)
+
+
+def _only_looks(config: pytest.Config) -> bool:
+    """Whether this invocation shows something and runs no test."""
+    looks = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test")
+    names = (*looks, "cacheshow", "collectonly", "setupplan")
+    return any(config.getoption(name, default=None) for name in names)
+
+
+@pytest.fixture
+def bt_score(request: pytest.FixtureRequest) -> BtScore:
+    """Record input, output and scores of this test: `bt_score(output=…, scores=…)`."""
+    from pytest_braintrust import scoring  # noqa: PLC0415 - imported when used
+
+    return scoring.for_item(request.node)
+
+
+@pytest.fixture
+def braintrust_span(bt_score: BtScore) -> BtScore:
+    """The same under the name of the official SDK: `braintrust_span.log(…)`."""
+    return bt_score
+
+
+class Hooks:
+    """Hooks that a conftest or another plugin may implement."""
+
+    @staticmethod
+    @pytest.hookspec
+    def pytest_braintrust_row(
+        config: pytest.Config, item: pytest.Item | None, row: dict[str, Any]
+    ) -> object:
+        """Change or drop a row before it is stored or sent anywhere.
+
+        Args:
+            config: The run's configuration.
+            item: The test, or None where a worker died with it.
+            row: The event as Braintrust takes it: change it in place. Its test is
+                `row["metadata"]["pytest"]["nodeid"]`.
+
+        Return False to drop the row; anything else keeps it. Called for each report
+        of a test, so more than once for a row. A row whose hook raises is kept with
+        its scores and without its content, and the run's summary says so.
+        """
+
+    @staticmethod
+    @pytest.hookspec(firstresult=True)
+    def pytest_braintrust_experiment_name(
+        config: pytest.Config, default: str
+    ) -> str | None:
+        """Name this run's experiment, where neither option nor variable names it.
+
+        Args:
+            config: The run's configuration.
+            default: The name it would have: branch, commit and time.
+        """
+
+    @staticmethod
+    @pytest.hookspec
+    def pytest_braintrust_run_metadata(
+        config: pytest.Config, metadata: dict[str, Any]
+    ) -> None:
+        """Add to what the experiment says of the run: change `metadata` in place.
+
+        Args:
+            config: The run's configuration.
+            metadata: Versions, platform, arguments and the CI's link so far.
+        """

@@ -1,0 +1,66 @@
+"""What there is to show of one run, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import RowCounts, ScoreSummary
+
+#: `sent`: there is a key; `no key`; `not asked`: the run was told not to upload.
+Upload: TypeAlias = Literal["sent", "no key", "not asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentReport:
+    """One experiment of the run: a run has one for each project."""
+
+    project: str
+    name: str
+    scores: tuple[ScoreSummary, ...]
+    rows: RowCounts
+    url: str | None = None
+    upload_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that the summary of a run says."""
+
+    experiments: tuple[ExperimentReport, ...]
+    #: `collected`, each outcome and `not_run`.
+    tests: Mapping[str, int]
+    #: The store's directory, as a person would type it.
+    store: str
+    upload: Upload
+    #: Rows that reports brought; fewer in the store means that some are missing.
+    recorded: int
+    #: How many tests failed to score because their score was wrong or never given.
+    problems: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> RowCounts:
+        """The rows of all experiments of the run."""
+        return RowCounts(
+            recorded=sum(each.rows.recorded for each in self.experiments),
+            sent=sum(each.rows.sent for each in self.experiments),
+            refused=sum(each.rows.refused for each in self.experiments),
+        )
+
+
+def experiment_reports(store: Store, session_id: str) -> tuple[ExperimentReport, ...]:
+    """Read what the experiments of a session came to."""
+    return tuple(
+        ExperimentReport(
+            project=each.project,
+            name=each.remote_name or each.name,
+            scores=tuple(reading.score_summaries(store, each.number)),
+            rows=reading.row_counts(store, each.number),
+            url=each.url,
+            upload_error=each.upload_error,
+        )
+        for each in reading.experiments(store, session_id=session_id)
+    )

@@ -1,0 +1,153 @@
+"""In the process that runs tests: make the rows and hand them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_braintrust import cases, relay
+from pytest_braintrust.editing import RowEditor
+from pytest_braintrust.recorder import Recording
+from pytest_braintrust.relay import Payload
+from pytest_braintrust.scoring import RECORDING
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How rows leave this process other than with a report."""
+
+    #: Takes what was said after the test's last report.
+    late: Callable[[Payload], object]
+    #: Takes what a test has said so far, or None where nobody outlives this process.
+    running: Callable[[Payload], object] | None = None
+    #: Whether the report of a setup tells of a test that may die with its worker.
+    with_setup: bool = False
+
+
+class Recorder:
+    """The hooks around a test.
+
+    Registered when the session starts, after every other plugin, so that its
+    wrappers are the outermost and see reports as they are at the end.
+    """
+
+    def __init__(
+        self, *, record_all: bool, editor: RowEditor, way: Way, worker: str | None
+    ) -> None:
+        self._record_all = record_all
+        self._editor = editor
+        self._way = way
+        self._worker = worker
+        self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item
+    ) -> Generator[None, object, object]:
+        if not cases.is_recorded(item, record_all=self._record_all):
+            return (yield)
+        recording = Recording(cases.case_of(item), self._worker)
+        item.stash[RECORDING] = recording
+        self._item = item
+        self._tell_running(item, recording)
+        try:
+            return (yield)
+        finally:
+            if recording.ended:
+                self._let_go(item, recording)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        recording = item.stash.get(RECORDING, None)
+        if recording is not None:
+            recording.begin()
+        yield
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        recording = item.stash.get(RECORDING, None)
+        if recording is None:
+            yield
+            return
+        recording.enter_body()
+        try:
+            yield
+        except BaseException as error:
+            recording.leave_body(error)
+            raise
+        recording.leave_body(None)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        recording = item.stash.get(RECORDING, None)
+        if recording is not None:
+            recording.saw(report)
+            if recording.ended and recording.told and not recording.changed:
+                relay.attach(report, _only_ended(recording, report.duration))
+            elif report.when != "setup" or not report.passed or self._way.with_setup:
+                payload = self._payload(item, recording, final=recording.ended)
+                relay.attach(report, payload)
+        return report
+
+    def cut_off(self) -> list[Payload]:
+        """The rows of the test that was running when the run ended, if it said any."""
+        item = self._item
+        recording = item.stash.get(RECORDING, None) if item is not None else None
+        if item is None or recording is None or recording.ended:
+            return []
+        if not recording.said_anything:
+            return []
+        recording.cut_off("the run ended while this test was running")
+        return [self._payload(item, recording, final=True)]
+
+    def _tell_running(self, item: pytest.Item, recording: Recording) -> None:
+        tell = self._way.running
+        if tell is not None:
+            told = tell
+
+            def on_log(now: Recording) -> None:
+                told(self._payload(item, now, final=False))
+
+            recording.on_log = on_log
+            on_log(recording)
+
+    def _let_go(self, item: pytest.Item, recording: Recording) -> None:
+        """End the test; words of threads that outlive it still reach its row."""
+
+        def on_log(now: Recording) -> None:
+            self._way.late(self._payload(item, now, final=True))
+
+        with recording.lock:
+            recording.on_log = on_log
+            if recording.changed:
+                on_log(recording)
+        self._item = None
+        del item.stash[RECORDING]
+
+    def _payload(
+        self, item: pytest.Item, recording: Recording, *, final: bool
+    ) -> Payload:
+        rows = recording.rows(lambda event: self._editor.edit(event, item))
+        rows = [self._editor.scrub(row) for row in rows]
+        return Payload(
+            nodeid=recording.case.nodeid,
+            final=final,
+            said=recording.said_anything,
+            rows=rows,
+            teardown=0.0,
+        )
+
+
+def _only_ended(recording: Recording, teardown: float) -> Payload:
+    return Payload(
+        nodeid=recording.case.nodeid,
+        final=True,
+        said=recording.said_anything,
+        rows=None,
+        teardown=teardown,
+    )

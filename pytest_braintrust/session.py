@@ -1,0 +1,400 @@
+"""The one place that wires rooms: what each process of a run does, hook by hook.
+
+The process that runs tests has a `Recorder`; the one that sees every report has a
+`Controller`. Without pytest-xdist, and with `-n0`, one process has both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from pytest_braintrust import cases, facts, journal, relay
+from pytest_braintrust import settings as settings_room
+from pytest_braintrust.crashes import Crashes
+from pytest_braintrust.delivery import Delivery
+from pytest_braintrust.describing import Finder, Run
+from pytest_braintrust.editing import RowEditor
+from pytest_braintrust.errors import PluginError, SettingsError, StoreError
+from pytest_braintrust.git import repo_info
+from pytest_braintrust.journal import Journal
+from pytest_braintrust.jsonable import clean, plain_text
+from pytest_braintrust.keeping import Keeper, open_somewhere
+from pytest_braintrust.recorder import now
+from pytest_braintrust.relay import Payload
+from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
+from pytest_braintrust.running import Recorder, Way
+from pytest_braintrust.scoring import FINDER
+from pytest_braintrust.settings import Connection, Settings
+from pytest_braintrust.store import writing
+from pytest_braintrust.tally import CRASH, Tally
+from pytest_braintrust.telling import Teller
+
+_RECORDER = "pytest-braintrust-recorder"
+_KEY = "braintrust"
+
+
+def start(config: pytest.Config) -> None:
+    """Take up this process's part in the run.
+
+    Raises:
+        pytest.UsageError: an option, variable or ini value cannot be used.
+    """
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        # A controller that is not ours (another version, or none) tells nothing.
+        if _KEY in workerinput:
+            worker = Worker(config, workerinput)
+            config.pluginmanager.register(worker, "pytest-braintrust-worker")
+        return
+    try:
+        settings = settings_room.resolve(
+            config.getoption, config.getini, os.environ, config.rootpath
+        )
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(Starter(config, settings), "pytest-braintrust")
+
+
+class Worker:
+    """In a worker of pytest-xdist: records; the rows leave with the reports."""
+
+    def __init__(self, config: pytest.Config, workerinput: dict[str, Any]) -> None:
+        given = workerinput[_KEY]
+        self._config = config
+        self._id: str = workerinput["workerid"]
+        self._record_all: bool = given["record_all"]
+        self._editor = RowEditor(config, given["api_key"])
+        self._late: dict[str, Payload] = {}
+        self._recorder: Recorder | None = None
+        run = Run(**given["run"])
+        connection = given["connection"]
+        directory = _shared(given)
+        finder = Finder(
+            run.experiment,
+            Connection(**connection) if connection else None,
+            None if directory is None else str(directory),
+        )
+        config.stash[FINDER] = finder.find
+        self._journal = directory and Journal.of(directory, run.session_id, self._id)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        way = Way(
+            late=self._hand_late,
+            running=self._journal.write if self._journal else None,
+            with_setup=self._journal is None,
+        )
+        self._recorder = Recorder(
+            record_all=self._record_all, editor=self._editor, way=way, worker=self._id
+        )
+        self._config.pluginmanager.register(self._recorder, _RECORDER)
+
+    def _hand_late(self, payload: Payload) -> None:
+        self._late[payload["nodeid"]] = payload
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        cut_off = self._recorder.cut_off() if self._recorder else []
+        # What threads said after their test ended has no report to travel with.
+        self._config.workeroutput[_KEY] = {  # type: ignore[attr-defined]
+            "late": [*self._late.values(), *cut_off],
+            "failures": self._editor.failures,
+        }
+
+
+def _shared(given: dict[str, Any]) -> Path | None:
+    """The store's directory where this worker sees the controller's disk."""
+    directory = Path(given["directory"])
+    same_machine: bool = given["host"] == socket.gethostname()
+    folder = directory / journal.FOLDER / given["run"]["session_id"]
+    return directory if same_machine and folder.is_dir() else None
+
+
+class Starter:
+    """Before the session: opens what the run needs, and leaves the rest to others."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+
+    # Before pytest-xdist starts its workers, which are told of the run.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        config, settings = self._config, self._settings
+        run = describe_run(config, settings)
+        try:
+            store, note = open_somewhere(settings.store)
+        except PluginError as error:
+            msg = f"braintrust: no place for the local store: {error}"
+            raise pytest.UsageError(msg) from None
+        keeper = Keeper(store, run.experiment, notes=[note] if note else [])
+        editor = RowEditor(config, settings.api_key)
+        controller = Controller(config, settings, run, keeper, editor)
+        config.stash[FINDER] = Finder(
+            run.experiment, settings.connection, str(store.directory)
+        ).find
+        config.pluginmanager.register(controller, "pytest-braintrust-controller")
+        config.pluginmanager.register(controller.recorder, _RECORDER)
+        config.add_cleanup(controller.close)
+        controller.start()
+
+
+def describe_run(config: pytest.Config, settings: Settings) -> Run:
+    """Settle what this run is called and what its experiment says of it."""
+    at = now()
+    info = repo_info(config.rootpath)
+    metadata = facts.run_metadata(
+        pytest_version=pytest.__version__,
+        arguments=facts.argv_of(config.invocation_params.args),
+        api_key=settings.api_key,
+    )
+    config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
+    name = settings.experiment
+    if name is None:
+        default = facts.default_name(info, at)
+        hook = config.hook.pytest_braintrust_experiment_name
+        name = str(hook(config=config, default=default) or default)
+    connection = settings.connection
+    return Run(
+        session_id=str(uuid4()),
+        name=plain_text(name),
+        started_at=at,
+        project=settings.project,
+        project_forced=settings.project_forced,
+        repo_info=dict(info) if info else None,
+        metadata=cast("dict[str, Any]", clean(metadata)),
+        api_url=connection.api_url if connection else None,
+    )
+
+
+class Controller:
+    """In the process that sees every report: stores rows, shows what they came to."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        run: Run,
+        keeper: Keeper,
+        editor: RowEditor,
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._run = run
+        self._keeper = keeper
+        self._editor = editor
+        self._tally = Tally()
+        self._teller = Teller(config)
+        self._delivery = _delivery(settings, run)
+        self._crashes = Crashes(keeper, editor)
+        self._copies = 1
+        self._report: RunReport | None = None
+        self.recorder = Recorder(
+            record_all=settings.record_all,
+            editor=editor,
+            way=Way(late=lambda payload: self._keep(payload, None)),
+            worker=None,
+        )
+
+    @property
+    def _directory(self) -> Path:
+        return self._keeper.store.directory
+
+    def start(self) -> None:
+        """Start what goes on beside the tests."""
+        journal.make_folder(self._directory, self._run.session_id)
+        if self._delivery is not None:
+            self._delivery.start(self._keeper.store)
+
+    def close(self) -> None:
+        """End what goes on beside the tests, however the run ended."""
+        if self._delivery is not None:
+            self._delivery.close()
+        journal.remove_folder(self._directory, self._run.session_id)
+        self._keeper.store.close()
+
+    # Workers of pytest-xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        if self._config.getoption("dist", default="no") == "each":
+            self._copies = len(specs)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        connection = self._settings.connection
+        node.workerinput[_KEY] = {
+            "run": asdict(self._run),
+            "record_all": self._settings.record_all,
+            "api_key": self._settings.api_key,
+            "connection": asdict(connection) if connection else None,
+            "directory": str(self._directory),
+            "host": socket.gethostname(),
+        }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._tally.collected = len(ids) * self._copies
+        self._teller.note_shared_ids(cases.without_group(each) for each in ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        # A worker that died never got to give its output.
+        output = getattr(node, "workeroutput", None) or {}
+        told = output.get(_KEY, {})
+        for payload in told.get("late", []):
+            self._keep(payload, node.gateway.id)
+        self._editor.failures += told.get("failures", [])
+
+    # The session
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._tally.collected = len(session.items)
+        recorded = (
+            cases.clean_nodeid(item)
+            for item in session.items
+            if cases.is_recorded(item, record_all=self._settings.record_all)
+        )
+        self._teller.note_shared_ids(recorded)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        if self._delivery is None:
+            return
+        self._delivery.check()
+        if self._delivery.state == "refused":
+            msg = f"braintrust: {self._delivery.message}"
+            raise pytest.UsageError(msg)
+        if self._delivery.state != "ready":
+            self._teller.warn_unreachable(self._delivery.message, self._directory)
+
+    # Before other plugins, which would write the rows wherever they write reports.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        node = getattr(report, "node", None)
+        worker: str | None = None if node is None else node.gateway.id
+        payload = relay.detach(report)
+        if payload is not None and report.when == "setup" and report.passed:
+            self._keeper.hold(payload["nodeid"], payload["rows"] or [], worker)
+        elif payload is not None:
+            self._keep(payload, worker)
+        if report.when == CRASH and report.outcome == "failed":
+            self._crashed(report, worker)
+        self._tally.saw(report, worker)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self._keep_cut_off()
+        self._keeper.settle()
+        problems = self._finish(int(exitstatus))
+        if self._delivery is not None:
+            self._teller.wait(self._delivery, self._keeper.store)
+        self._report = self._reported(problems)
+
+    def pytest_terminal_summary(self) -> None:
+        if self._report is not None:
+            self._teller.show(self._report, summary=self._settings.summary)
+
+    def _keep(self, payload: Payload, worker: str | None) -> None:
+        if self._copies == 1:
+            payload = self._crashes.again(payload)
+        nodeid, rows = payload["nodeid"], payload["rows"]
+        if rows is None:
+            self._keeper.end(nodeid, payload["teardown"], worker)
+        else:
+            self._keeper.keep(nodeid, rows, final=payload["final"], worker=worker)
+
+    def _crashed(self, report: pytest.TestReport, worker: str | None) -> None:
+        nodeid = report.nodeid
+        if self._config.getoption("dist", default="no") == "loadgroup":
+            nodeid = cases.without_group(nodeid)
+        left = self._journal(worker).read()
+        if left is None or left["nodeid"] != nodeid:
+            rows = self._keeper.last_of(nodeid, worker)
+            left = Payload(
+                nodeid=nodeid, final=False, said=False, rows=rows, teardown=0.0
+            )
+        # Where nothing was ever told of the test, it may not be one that records.
+        if left["rows"] or self._settings.record_all:
+            self._crashes.saw(left, report.longreprtext, worker)
+
+    def _keep_cut_off(self) -> None:
+        """Keep what tests had said that were running when the run ended."""
+        for payload in self.recorder.cut_off():
+            self._keep(payload, None)
+            self._tally.cut_off(1)
+        for worker, left in journal.read_all(self._directory, self._run.session_id):
+            if left["said"] and not self._keeper.last_of(left["nodeid"], worker):
+                self._crashes.saw(
+                    left, "the run ended while this test was running", worker
+                )
+                self._tally.cut_off(1)
+
+    def _journal(self, worker: str | None) -> Journal:
+        return Journal.of(self._directory, self._run.session_id, str(worker))
+
+    def _finish(self, exit_status: int) -> list[str]:
+        """Note the end in the store; answers what went wrong with it."""
+        store = self._keeper.store
+        try:
+            writing.finish(
+                store,
+                self._run.session_id,
+                at=now(),
+                exit_status=exit_status,
+                tests=self._tally.as_dict(),
+            )
+        except StoreError as error:
+            return [str(error)]
+        return []
+
+    def _reported(self, problems: list[str]) -> RunReport | None:
+        problems = [*self._keeper.notes, *problems, *self._editor_problems()]
+        if self._keeper.problem:
+            problems.append(self._keeper.problem)
+        try:
+            found = experiment_reports(self._keeper.store, self._run.session_id)
+        except StoreError as error:
+            found, problems = (), [*problems, str(error)]
+        return RunReport(
+            experiments=found,
+            tests=self._tally.as_dict(),
+            store=self._shown(self._directory),
+            upload=_upload(self._settings),
+            recorded=self._keeper.recorded,
+            problems=tuple(dict.fromkeys(problems)),
+        )
+
+    def _editor_problems(self) -> list[str]:
+        failures = self._editor.failures
+        if not failures:
+            return []
+        more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return [f"the hook pytest_braintrust_row failed for {failures[0]}{more}"]
+
+    def _shown(self, path: Path) -> str:
+        invocation = self._config.invocation_params.dir
+        shown = os.path.relpath(path, invocation)
+        return str(path) if shown.startswith("..") else shown
+
+
+def _delivery(settings: Settings, run: Run) -> Delivery | None:
+    if settings.connection is None:
+        return None
+    return Delivery(
+        run.session_id, settings.connection, run.project, settings.flush_timeout
+    )
+
+
+def _upload(settings: Settings) -> Upload:
+    if settings.connection is not None:
+        return "sent"
+    return "no key" if settings.upload else "not asked"

@@ -1,0 +1,210 @@
+"""The harness: one object that writes a suite, runs it, and knows what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_braintrust import FakeBraintrust
+
+pytest_plugins = ["pytester"]
+
+#: Plugins that every run of a harness loads, by name of their module.
+XDIST, RERUNFAILURES, RETRY = "xdist", "pytest_rerunfailures", "pytest_retry"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of pytest or of the command, ended."""
+
+    status: int
+    out: str
+    err: str
+    store: Path
+
+    def __contains__(self, text: str) -> bool:
+        return text in self.out or text in self.err
+
+    @property
+    def section(self) -> str:
+        """What the terminal says between our title and the next one."""
+        lines = self.out.splitlines()
+        starts = [i for i, each in enumerate(lines) if _is_title(each, "braintrust")]
+        assert starts, self.out + self.err
+        rest = lines[starts[-1] + 1 :]
+        ends = [i for i, each in enumerate(rest) if each.startswith("====")]
+        return "\n".join(rest[: ends[0]] if ends else rest)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The events in the local store, in the order they were recorded."""
+        return [json.loads(each["event"]) for each in self.query("rows", "position")]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The one event of the test with that name (or end of its node id)."""
+        found = [each for each in self.rows() if nodeid(each).endswith(name)]
+        assert len(found) == 1, [nodeid(each) for each in self.rows()]
+        return found[0]
+
+    def experiments(self) -> list[dict[str, Any]]:
+        """The experiments in the local store, oldest first."""
+        return self.query("experiments", "number")
+
+    def query(self, table: str, order: str) -> list[dict[str, Any]]:
+        """All of a table of the local store; nothing where there is no store."""
+        path = self.store / "store.sqlite3"
+        if not path.exists():
+            return []
+        with sqlite3.connect(path) as connection:
+            connection.row_factory = sqlite3.Row
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY {order}")
+            result = [dict(each) for each in found]
+        connection.close()
+        return result
+
+
+def _is_title(line: str, name: str) -> bool:
+    return line.startswith("==") and line.strip("= ") == name
+
+
+def nodeid(event: Mapping[str, Any]) -> str:
+    """The node id that an event carries."""
+    found = event["metadata"]["pytest"]["nodeid"]
+    assert isinstance(found, str)
+    return found
+
+
+def outcome(event: Mapping[str, Any]) -> str:
+    """The outcome that an event carries."""
+    found = event["metadata"]["pytest"]["outcome"]
+    assert isinstance(found, str)
+    return found
+
+
+@dataclass
+class Suite:
+    """A suite of tests in a folder of its own, run by a pytest of its own."""
+
+    folder: Path
+    #: Modules given by `-p`, because entry points are not loaded: what a run loads
+    #: is what its test says.
+    plugins: list[str] = field(default_factory=lambda: ["pytest_braintrust.plugin"])
+    environment: dict[str, str] = field(default_factory=dict)
+    autoload: bool = False
+
+    def write(self, **files: str) -> Suite:
+        """Write modules, by name without `.py`."""
+        for name, text in files.items():
+            (self.folder / f"{name}.py").write_text(text, encoding="utf-8")
+        return self
+
+    def ini(self, *lines: str) -> Suite:
+        """Write pytest.ini."""
+        text = "\n".join(("[pytest]", *lines)) + "\n"
+        (self.folder / "pytest.ini").write_text(text, encoding="utf-8")
+        return self
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a run."""
+        named = [word for each in self.plugins for word in ("-p", each)]
+        return [sys.executable, "-m", "pytest", *named, *arguments]
+
+    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        """Start a run and do not wait for it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def run(self, *arguments: str, seconds: float = 120) -> Ran:
+        """Run pytest with `--braintrust` and wait for its end."""
+        return self.ended(self.start("--braintrust", *arguments), seconds)
+
+    def run_off(self, *arguments: str, seconds: float = 120) -> Ran:
+        """Run pytest without our flag."""
+        return self.ended(self.start(*arguments), seconds)
+
+    def ended(self, process: subprocess.Popen[str], seconds: float = 120) -> Ran:
+        """Wait for the end of a run that was started."""
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"the run did not end in {seconds} s:\n{out}\n{err}")
+        return Ran(process.returncode, out, err, self.folder / ".braintrust")
+
+    def cli(self, *arguments: str, seconds: float = 60) -> Ran:
+        """Run the command `pytest-braintrust` and wait for its end."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest_braintrust", *arguments],
+            cwd=self.folder,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self.ended(process, seconds)
+
+    def env(self) -> dict[str, str]:
+        """The environment of a run: this one, without what would change the run."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("BRAINTRUST_", "PYTEST_", "GITHUB_", "CI"))
+        }
+        kept["PYTHONPATH"] = str(Path(__file__).parents[1])
+        kept["PYTHONWARNINGS"] = "default"
+        kept["COLUMNS"] = "100"
+        if not self.autoload:
+            kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        return {**kept, **self.environment}
+
+    def with_plugins(self, *names: str) -> Suite:
+        """Load further plugins in every run."""
+        self.plugins += names
+        return self
+
+    def sends_to(self, server: FakeBraintrust) -> Suite:
+        """Let every run know of a Braintrust server."""
+        self.environment["BRAINTRUST_API_KEY"] = server.api_key
+        self.environment["BRAINTRUST_API_URL"] = server.url
+        self.environment["BRAINTRUST_APP_URL"] = server.app_url
+        return self
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """A suite with our plugin and no other."""
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    return Suite(folder).ini()
+
+
+@pytest.fixture
+def server() -> Iterator[FakeBraintrust]:
+    """A Braintrust of our own on loopback."""
+    with FakeBraintrust() as running:
+        yield running
+
+
+@pytest.fixture(params=[(), ("-p", "xdist", "-n0"), ("-p", "xdist", "-n2")], ids=str)
+def plugin_args(request: pytest.FixtureRequest) -> list[str]:
+    """Run a test plain, with pytest-xdist and no worker, and with two workers."""
+    return list(request.param)

@@ -261,6 +261,7 @@ def test_cursor_that_is_no_cursor_is_an_error(
         ('{"input": 1}', "no 'id' that is a text"),
         ('{"id": "2", "tags": "x"}', "no 'tags' that is a list of texts"),
     ],
+    ids=range(8),
 )
 def test_page_that_is_not_json_lines_is_an_error(
     client: BraintrustClient, server: FakeBraintrust, line: str, told: str

@@ -117,6 +117,7 @@ def test_status_decides_the_error(
         ("x" * 200_000, "x" * 300 + "…"),
         ("[" * 100_000, "[" * 300 + "…"),
     ],
+    ids=range(12),
 )
 def test_reason_is_told_in_safe_words(
     client: BraintrustClient, server: FakeBraintrust, body: bytes | str, told: str
@@ -315,6 +316,7 @@ FOUND = b'{"id": "1", "name": "found"}'
         (gzip.compress(FOUND[:9]) + gzip.compress(FOUND[9:]), "x-gzip"),
         (zlib.compress(FOUND), "deflate"),
     ],
+    ids=["plain", "gzip", "two members", "deflate"],
 )
 def test_compressed_answers_are_read(
     client: BraintrustClient, server: FakeBraintrust, body: bytes, encoding: str

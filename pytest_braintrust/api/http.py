@@ -217,7 +217,7 @@ def _bound(client: httpx.Client, deadline: Deadline) -> None:
     """Put the deadline under a client's connections, those of its proxies too.
 
     httpx has no public way to its network layer. Where these names are gone, each
-    piece of an answer is still bounded, and a test of ours fails.
+    wait is still bounded, if not their sum, and a test of ours fails.
     """
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         pool: Any = getattr(transport, "_pool", None)

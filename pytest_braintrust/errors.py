@@ -5,6 +5,7 @@ PluginError
 ├── StoreError          the local store cannot be opened, read or written
 │   ├── StoreCorrupt    its file is damaged, or no SQLite file
 │   └── StoreTooNew     it was written by a later version of this plugin
+├── BaselineError       the run to compare with does not exist
 ├── ChildError          a process of ours could not be started or did not answer
 └── ApiError            a call to Braintrust did not do what was asked
     ├── Unreachable     no answer: network, DNS, TLS, timeout
@@ -38,6 +39,10 @@ class StoreCorrupt(StoreError):
 
 class StoreTooNew(StoreError):
     """The local store was written by a later version of this plugin."""
+
+
+class BaselineError(PluginError):
+    """The run to compare with does not exist."""
 
 
 class ChildError(PluginError):

@@ -65,6 +65,12 @@ def repo_info(root: Path, environ: Mapping[str, str] = os.environ) -> RepoInfo |
     return info
 
 
+def ancestors(root: Path, *, most: int = 2_000) -> list[str]:
+    """HEAD and the commits before it, the nearest first; none without git."""
+    found = _git(root, "rev-list", f"--max-count={most}", "HEAD")
+    return found.split() if found else []
+
+
 def _branch(root: Path, environ: Mapping[str, str]) -> str | None:
     named = _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")
     if named:

@@ -23,6 +23,8 @@ class StoredExperiment:
     name: str
     created_at: float
     finished_at: float | None
+    #: pytest's own; None while the run goes on, or where it was killed.
+    exit_status: int | None
     repo_info: dict[str, Any] | None
     metadata: dict[str, Any]
     tests: dict[str, int]
@@ -80,16 +82,23 @@ def experiment(store: Store, experiment_id: str) -> StoredExperiment:
 
 
 def experiments(
-    store: Store, *, session_id: str | None = None, unsent_only: bool = False
+    store: Store,
+    *,
+    session_id: str | None = None,
+    project: str | None = None,
+    unsent_only: bool = False,
 ) -> list[StoredExperiment]:
-    """The experiments of one session or of all, oldest first."""
-    sql = "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session)"
+    """The experiments of one session, of one project or of all, oldest first."""
+    sql = (
+        "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session) "
+        "AND (:project IS NULL OR project = :project)"
+    )
     if unsent_only:
         sql += (
             " AND number IN (SELECT experiment FROM rows WHERE sent < version "
             "AND refused IS NULL)"
         )
-    values: Any = {"session": session_id}
+    values: Any = {"session": session_id, "project": project}
     return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
 
 
@@ -154,7 +163,6 @@ def shared_inputs(store: Store, number: int) -> int:
 
 def _stored(row: sqlite3.Row) -> StoredExperiment:
     plain = {name: row[name] for name in row.keys()}  # noqa: SIM118 - not a mapping
-    del plain["exit_status"]
     for name in ("repo_info", "metadata", "tests"):
         plain[name] = json.loads(plain[name])
     return StoredExperiment(**plain)

@@ -1,0 +1,122 @@
+"""Find the tests that two runs have in common, while both stream by in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeAlias
+
+from pytest_braintrust.store.measuring import Measured
+
+#: What a test is known by in every run: its node id and the name of its row.
+Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A test, or a row that it asked for, with all its trials in one run."""
+
+    nodeid: str
+    part: str
+    trials: tuple[Measured, ...]
+
+    @property
+    def key(self) -> Key:
+        """What it is known by in another run."""
+        return self.nodeid, self.part
+
+    @property
+    def errored(self) -> bool:
+        """Whether no trial measured anything."""
+        return all(each.errored for each in self.trials)
+
+    def scores(self, name: str) -> list[float]:
+        """The score of each trial that measured it."""
+        return [
+            each.scores[name]
+            for each in self.trials
+            if name in each.scores and not each.errored
+        ]
+
+    def metrics(self, name: str) -> list[float]:
+        """The metric of each trial that measured it."""
+        return [
+            each.metrics[name]
+            for each in self.trials
+            if name in each.metrics and not each.errored
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One test in both runs."""
+
+    then: Test
+    now: Test
+
+    @property
+    def renamed(self) -> bool:
+        """Whether it is known by another node id now, with the same input."""
+        return self.then.key != self.now.key
+
+
+@dataclass(slots=True)
+class Unpaired:
+    """Tests that one run has and the other has not, once all pairs were seen."""
+
+    gone: list[Test] = field(default_factory=list)
+    new: list[Test] = field(default_factory=list)
+
+
+def grouped(rows: Iterable[Measured]) -> Iterator[Test]:
+    """Rows that are ordered by test, as tests with their trials."""
+    for (nodeid, part), trials in groupby(rows, key=lambda row: (row.nodeid, row.part)):
+        yield Test(nodeid, part, tuple(trials))
+
+
+def pairs(
+    then: Iterator[Test], now: Iterator[Test], unpaired: Unpaired
+) -> Iterator[Pair]:
+    """Pair the tests of two runs, each ordered by its key; renamed ones come last.
+
+    What has no partner is put into `unpaired`: a test that is gone and one that is
+    new are the same test renamed where both have the input that no other such test
+    has.
+    """
+    before, after = next(then, None), next(now, None)
+    while before is not None and after is not None:
+        if before.key < after.key:
+            unpaired.gone.append(before)
+            before = next(then, None)
+        elif after.key < before.key:
+            unpaired.new.append(after)
+            after = next(now, None)
+        else:
+            yield Pair(before, after)
+            before, after = next(then, None), next(now, None)
+    unpaired.gone += [before, *then] if before is not None else []
+    unpaired.new += [after, *now] if after is not None else []
+    yield from _renamed(unpaired)
+
+
+def _renamed(unpaired: Unpaired) -> list[Pair]:
+    gone, new = _by_input(unpaired.gone), _by_input(unpaired.new)
+    found = [
+        Pair(gone[each][0], new[each][0])
+        for each in gone
+        if len(gone[each]) == 1 and len(new.get(each, ())) == 1
+    ]
+    then = {pair.then.key for pair in found}
+    now = {pair.now.key for pair in found}
+    unpaired.gone = [each for each in unpaired.gone if each.key not in then]
+    unpaired.new = [each for each in unpaired.new if each.key not in now]
+    return found
+
+
+def _by_input(tests: Sequence[Test]) -> dict[tuple[str, str], list[Test]]:
+    result: dict[tuple[str, str], list[Test]] = defaultdict(list)
+    for test in tests:
+        result[test.trials[0].input_hash, test.part].append(test)
+    return result

@@ -1,0 +1,182 @@
+"""Judge a run by what was asked of it: pure functions from numbers to verdicts.
+
+One place turns a verdict into an exit status; it is not here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pytest_braintrust.comparison.alone import RunMeasures
+from pytest_braintrust.comparison.result import Measure, RunComparison
+from pytest_braintrust.errors import SettingsError
+
+#: `not measurable`: too much failed, or is not there, for the gate to say anything.
+State: TypeAlias = Literal["passed", "failed", "not measurable"]
+
+#: In the place of a name: each score.
+ALL = "all"
+
+#: Means that differ by less are the same: float noise.
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What a run has to hold.
+
+    Attributes:
+        fail_under: By score, the least mean.
+        fail_over: By metric, the largest mean.
+        max_drop: By score, the largest drop of the mean from the baseline.
+        on_regression: Whether no score may be worse beyond noise.
+        require_baseline: Whether there must be a baseline.
+    """
+
+    fail_under: Mapping[str, float]
+    fail_over: Mapping[str, float]
+    max_drop: Mapping[str, float]
+    on_regression: bool = False
+    require_baseline: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything was asked for."""
+        limits = (self.fail_under, self.fail_over, self.max_drop)
+        return any(limits) or self.on_regression or self.require_baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate says, as a line that a person reads."""
+
+    state: State
+    text: str
+
+
+def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str, float]:
+    """Read `NAME=NUMBER` expressions, such as `accuracy=0.8`; `all=` is every score.
+
+    Args:
+        expressions: As they were given.
+        where: The option or ini value, for the error.
+        scores: Whether the names are scores, whose limits lie in [0, 1].
+
+    Raises:
+        SettingsError: one is not of that form, or the number is out of range.
+    """
+    found: dict[str, float] = {}
+    for each in expressions:
+        name, equals, text = each.rpartition("=")
+        if not equals or not name.strip():
+            msg = f"{where}: {each!r} is not of the form NAME=NUMBER, as accuracy=0.8"
+            raise SettingsError(msg)
+        found[name.strip()] = _number(text, each, where, scores=scores)
+    return found
+
+
+def _number(text: str, expression: str, where: str, *, scores: bool) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (scores and not 0 <= number <= 1):
+        what = "a number from 0 to 1" if scores else "a number"
+        msg = f"{where}: in {expression!r}, {text.strip()!r} is not {what}"
+        raise SettingsError(msg)
+    return number
+
+
+def judge(
+    gates: Gates, run: RunMeasures, comparison: RunComparison | None
+) -> list[Verdict]:
+    """Judge a run by its gates; one verdict for each thing that was asked.
+
+    Args:
+        gates: What was asked.
+        run: The run's own numbers, without errored tests.
+        comparison: With the baseline; None where there is none.
+    """
+    if (gates.fail_under or gates.fail_over) and not run.measurable:
+        text = f"{run.errored} of {run.tests} tests errored: the means say nothing"
+        alone = [Verdict("not measurable", text)]
+    else:
+        alone = [*_under(gates, run), *_over(gates, run)]
+    return [*alone, *_against(gates, comparison)]
+
+
+def _under(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
+    for name, limit in _each(gates.fail_under, run.scores).items():
+        found = run.scores.get(name)
+        if found is None or found.mean is None:
+            yield Verdict("failed", f"{name}: no test measured it; {limit:g} was asked")
+        elif found.mean < limit - _SAME:
+            text = (
+                f"{name} is {found.mean:.4g}, {limit - found.mean:.2g} under {limit:g}"
+            )
+            yield Verdict("failed", text)
+        else:
+            yield Verdict("passed", f"{name} is {found.mean:.4g}, at least {limit:g}")
+
+
+def _over(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
+    for name, limit in gates.fail_over.items():
+        found = run.metrics.get(name)
+        if found is None or found.mean is None:
+            yield Verdict("failed", f"{name}: no test measured it; {limit:g} was asked")
+        elif found.mean > limit * (1 + _SAME):
+            text = (
+                f"{name} is {found.mean:.4g}, {found.mean - limit:.2g} over {limit:g}"
+            )
+            yield Verdict("failed", text)
+        else:
+            yield Verdict("passed", f"{name} is {found.mean:.4g}, at most {limit:g}")
+
+
+def _each(asked: Mapping[str, float], known: Mapping[str, object]) -> dict[str, float]:
+    """Limits by name, with `all` spelt out; a name's own limit goes over that."""
+    spelt = dict.fromkeys(known, asked[ALL]) if ALL in asked else {}
+    return {**spelt, **{name: each for name, each in asked.items() if name != ALL}}
+
+
+def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict]:
+    if comparison is None:
+        if gates.require_baseline:
+            yield Verdict("failed", "there is no baseline to compare with")
+        elif gates.max_drop or gates.on_regression:
+            yield Verdict("passed", "there is no baseline yet to compare with")
+        return
+    known = {each.name: each for each in comparison.scores}
+    for name, limit in _each(gates.max_drop, known).items():
+        yield _dropped(name, limit, known.get(name))
+    if gates.on_regression:
+        yield from _regressed(comparison)
+
+
+def _dropped(name: str, limit: float, found: Measure | None) -> Verdict:
+    if found is None or found.numbers.difference is None:
+        return Verdict("failed", f"{name}: not in both runs; {limit:g} was asked")
+    drop = -found.numbers.difference
+    if drop > limit + _SAME:
+        return Verdict("failed", f"{name} dropped by {drop:.4g}, more than {limit:g}")
+    return Verdict("passed", f"{name} did not drop by more than {limit:g}")
+
+
+def _regressed(comparison: RunComparison) -> Iterator[Verdict]:
+    worse = [each for each in comparison.scores if each.verdict == "regressed"]
+    for each in worse:
+        difference = each.numbers.difference or 0.0
+        yield Verdict(
+            "failed",
+            f"{each.name} regressed by {abs(difference):.4g}, beyond noise "
+            f"(p = {each.p_value or 0.0:.2g}, {each.worsened} tests worse)",
+        )
+    if worse:
+        return
+    measurable = [e for e in comparison.scores if e.verdict != "not measurable"]
+    if measurable:
+        yield Verdict("passed", "no score is worse beyond noise")
+    else:
+        yield Verdict("not measurable", "no score can be compared with the baseline")

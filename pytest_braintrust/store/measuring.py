@@ -1,0 +1,76 @@
+"""What the rows of an experiment measured, without what they said.
+
+Ordered by test, so that two runs of any size are compared side by side with one row
+of each in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pytest_braintrust.store.connection import Store
+
+#: Metrics that are moments, not amounts: they say nothing about better or worse.
+_MOMENTS = ("start", "end")
+
+_SQL = """
+SELECT nodeid, part, outcome, scores, input_hash,
+    json_extract(event, '$.metrics') AS metrics,
+    json_extract(event, '$.metadata.pytest.source') AS source
+FROM rows WHERE experiment = ? ORDER BY nodeid, part, position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row: which test it is of, how it ended, its numbers.
+
+    Attributes:
+        nodeid: The test, without trial.
+        part: The name of a row that the test asked for, or "".
+        outcome: One of `outcomes.OUTCOMES`.
+        scores: Name to a number in [0, 1]; those not scored are left out.
+        metrics: Name to an amount; `duration` is in seconds.
+        input_hash: The same for equal inputs.
+        source: A hash of the test's source, or None where it has none.
+    """
+
+    nodeid: str
+    part: str
+    outcome: str
+    scores: Mapping[str, float]
+    metrics: Mapping[str, float]
+    input_hash: str
+    source: str | None
+
+    @property
+    def errored(self) -> bool:
+        """Whether the infrastructure failed, so that nothing was measured."""
+        return self.outcome == "errored"
+
+
+def measured(store: Store, number: int) -> Iterator[Measured]:
+    """The rows of an experiment, ordered by test and row name."""
+    for row in store.query(_SQL, (number,)):
+        yield Measured(
+            nodeid=row["nodeid"],
+            part=row["part"],
+            outcome=row["outcome"],
+            scores=_present(json.loads(row["scores"])),
+            metrics=_amounts(json.loads(row["metrics"] or "{}")),
+            input_hash=row["input_hash"],
+            source=row["source"],
+        )
+
+
+def _present(scores: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if value is not None}
+
+
+def _amounts(metrics: Mapping[str, float]) -> dict[str, float]:
+    amounts = {name: each for name, each in metrics.items() if name not in _MOMENTS}
+    if all(name in metrics for name in _MOMENTS):
+        amounts.setdefault("duration", metrics["end"] - metrics["start"])
+    return amounts

@@ -1,0 +1,70 @@
+"""Two runs of a suite, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Suite
+
+from pytest_braintrust.comparison.result import RunComparison
+from pytest_braintrust.comparison.run import compare
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import open_store
+
+SUITE = """\
+import os
+import pytest
+
+ANSWERS = [{answers}]
+
+@pytest.mark.parametrize("number", range(len(ANSWERS)))
+def test_answer(bt_score, number):
+    bt_score(scores={{"exact": ANSWERS[number]}})
+"""
+
+
+def written(*answers: float) -> str:
+    return SUITE.format(answers=", ".join(map(str, answers)))
+
+
+def compared(folder: Path) -> RunComparison:
+    """The last two runs of a suite's store."""
+    store = open_store(folder / ".braintrust", create=False)
+    try:
+        base, head = reading.experiments(store)[-2:]
+        return compare(store, base, head)
+    finally:
+        store.close()
+
+
+def test_a_score_that_fell_beyond_noise_regressed(suite: Suite) -> None:
+    """Twenty tests of which ten got worse and none better is no noise."""
+    suite.write(test_a=written(*[1] * 20)).run()
+    suite.write(test_a=written(*[1] * 10, *[0] * 10)).run()
+    found = compared(suite.folder)
+    (exact,) = [each for each in found.scores if each.name == "exact"]
+    assert (exact.numbers.then, exact.numbers.now) == (1.0, 0.5)
+    assert (exact.improved, exact.worsened, exact.verdict) == (0, 10, "regressed")
+    assert len(found.regressions) == 10
+    assert found.regressions[0].nodeid == "test_a.py::test_answer[10]"
+
+
+def test_one_test_that_changed_is_no_evidence(suite: Suite) -> None:
+    """And nothing more is claimed of it."""
+    suite.write(test_a=written(*[1] * 20)).run()
+    suite.write(test_a=written(*[1] * 19, 0)).run()
+    (exact,) = [e for e in compared(suite.folder).scores if e.name == "exact"]
+    assert (exact.worsened, exact.verdict) == (1, "no evidence")
+
+
+def test_a_renamed_test_is_the_same_by_its_input(suite: Suite) -> None:
+    """It is paired, and said; what shares its input with another is not."""
+    suite.write(test_a=written(1, 1)).run()
+    (suite.folder / "test_a.py").rename(suite.folder / "test_b.py")
+    suite.run()
+    found = compared(suite.folder)
+    assert found.renamed == (
+        ("test_a.py::test_answer[0]", "test_b.py::test_answer[0]"),
+        ("test_a.py::test_answer[1]", "test_b.py::test_answer[1]"),
+    )
+    assert (found.shared, found.new, found.gone) == (2, (), ())

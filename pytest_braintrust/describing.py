@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
@@ -31,10 +31,14 @@ class Run:
     repo_info: dict[str, Any] | None
     metadata: dict[str, Any]
     api_url: str | None
+    #: By project, the run that its experiment is compared with: its id in the store,
+    #: and on Braintrust where it is there.
+    bases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
 
     def experiment(self, project: str | None) -> NewExperiment:
         """The run's experiment in a project, which a marker may have named."""
         name = self.project if self.project_forced or not project else project
+        base, base_remote_id = self.bases.get(name, (None, None))
         return NewExperiment(
             id=facts.experiment_id(self.session_id, name),
             session_id=self.session_id,
@@ -44,6 +48,8 @@ class Run:
             repo_info=self.repo_info,
             metadata=self.metadata,
             api_url=self.api_url,
+            base=base,
+            base_remote_id=base_remote_id,
         )
 
 

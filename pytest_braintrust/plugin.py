@@ -29,12 +29,31 @@ _VALUES = (
     ("api_url", "Address of Braintrust's API, for other regions and self-hosting"),
     ("app_url", "Address of Braintrust's pages"),
     ("org_name", "Braintrust organisation, for keys that belong to several"),
+    ("baseline", "Run to compare with: ancestor, previous, a branch, name or file"),
+)
+
+#: Options that may be given several times, and stand one on a line in the ini.
+_REPEATED = (
+    ("fail_under", "NAME=MEAN", "Fail the run if a score's mean is lower; all=MEAN"),
+    ("fail_over", "NAME=MEAN", "Fail the run if a metric's mean is higher"),
+    ("max_drop", "NAME=DROP", "Fail the run if a score's mean fell by more"),
+    ("metadata", "NAME=VALUE", "What this run is of, such as model=NAME"),
+)
+
+_INI_LISTS = (
+    ("higher_is_better", "Metrics of which more is better, such as throughput"),
+    (
+        "infrastructure_errors",
+        "Exceptions that mean a test errored and measured nothing",
+    ),
 )
 
 _SWITCHES = (
     ("all", "Record every test, with or without fixture and marker"),
     ("no_upload", "Keep the run in the local store, also where there is a key"),
     ("no_summary", "Leave out the braintrust section at the end of the run"),
+    ("fail_on_regression", "Fail the run if a score is worse beyond noise"),
+    ("require_baseline", "Fail the run if there is no run to compare with"),
 )
 
 
@@ -44,9 +63,8 @@ def pytest_addoption(
     """Declare options and ini values, in the place of the official SDK's plugin."""
     _replace_official_plugin(pluginmanager)
     group = parser.getgroup("braintrust", "braintrust: record the run as an experiment")
-    _add(
-        group, "--braintrust", "Record this run as a Braintrust experiment", store=True
-    )
+    text = "Record this run as a Braintrust experiment"
+    _add(group, "--braintrust", text, action="store_true")
     _add(
         group,
         "--braintrust-api-key",
@@ -57,8 +75,13 @@ def pytest_addoption(
         _add(group, _option(name), f"{text} (or variable {variable})")
         parser.addini(f"braintrust_{name}", text, default=None)
     for name, text in _SWITCHES:
-        _add(group, _option(name), text, store=True)
+        _add(group, _option(name), text, action="store_true")
         parser.addini(f"braintrust_{name}", text, type="bool", default=False)
+    for name, metavar, text in _REPEATED:
+        _add(group, _option(name), text, action="append", metavar=metavar)
+        parser.addini(f"braintrust_{name}", text, type="linelist", default=[])
+    for name, text in _INI_LISTS:
+        parser.addini(f"braintrust_{name}", text, type="args", default=[])
     text = "Seconds to wait at the end for rows on their way to Braintrust (default 30)"
     _add(group, "--braintrust-flush-timeout", text)
     parser.addini("braintrust_flush_timeout", text, default=None)
@@ -68,15 +91,11 @@ def _option(name: str) -> str:
     return "--braintrust-" + name.replace("_", "-")
 
 
-def _add(
-    group: pytest.OptionGroup, option: str, text: str, *, store: bool = False
-) -> None:
+def _add(group: pytest.OptionGroup, option: str, text: str, **more: Any) -> None:
+    if more.get("action") != "store_true":
+        more.setdefault("metavar", option.rsplit("-", 1)[1].upper())
     try:
-        if store:
-            group.addoption(option, action="store_true", default=False, help=text)
-        else:
-            metavar = option.rsplit("-", 1)[1].upper()
-            group.addoption(option, default=None, metavar=metavar, help=text)
+        group.addoption(option, help=text, **more)
     except ValueError:
         # The official plugin was loaded before us and declared it with this meaning.
         if option not in _OFFICIAL_OPTIONS:

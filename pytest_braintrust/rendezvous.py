@@ -64,6 +64,7 @@ def remote_experiment(
             name=known.name,
             repo_info=known.repo_info,
             metadata=known.metadata,
+            base_remote_id=_base_on_server(store, known, client),
         )
         writing.set_remote(
             store,
@@ -85,6 +86,7 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
     name: str,
     repo_info: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
+    base_remote_id: str | None = None,
 ) -> Remote:
     """Make a fresh experiment, or find the one that this call made before.
 
@@ -100,6 +102,8 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
     more: dict[str, Any] = {"metadata": {**metadata, KEY: experiment_id}}
     if repo_info:
         more["repo_info"] = dict(repo_info)
+    if base_remote_id:
+        more["base_exp_id"] = base_remote_id
     for candidate in (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}"):
         remote = client.create_experiment(found.id, candidate, **more)
         if remote.metadata.get(KEY) == experiment_id:
@@ -107,6 +111,17 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
             return Remote(found.id, remote.id, remote.name, url)
     msg = f"every name for experiment {name!r} is taken by another run"
     raise BadAnswer(msg)
+
+
+def _base_on_server(
+    store: Store, experiment: StoredExperiment, client: BraintrustClient
+) -> str | None:
+    """The baseline's id on the server, so that its page compares with the same run."""
+    if experiment.base is None:
+        return None
+    found = reading.find_experiment(store, experiment.base)
+    same = found is not None and found.api_url == client.connection.api_url
+    return found.remote_id if found is not None and same else None
 
 
 def _url(client: BraintrustClient, remote_id: str) -> str | None:

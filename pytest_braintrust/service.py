@@ -151,6 +151,7 @@ def _remote(
         name=new.name,
         repo_info=new.repo_info,
         metadata=new.metadata,
+        base_remote_id=new.base_remote_id,
     )
 
 

@@ -9,23 +9,24 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from pytest_braintrust import cases, facts, journal, relay
+from pytest_braintrust import cases, facts, journal, judging, relay
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
-from pytest_braintrust.errors import PluginError, SettingsError, StoreError
+from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.git import repo_info
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.jsonable import clean, plain_text
+from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
@@ -58,9 +59,10 @@ def start(config: pytest.Config) -> None:
         settings = settings_room.resolve(
             config.getoption, config.getini, os.environ, config.rootpath
         )
+        asked = judging.asked(settings.baseline, config.getoption, config.getini)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(Starter(config, settings), "pytest-braintrust")
+    config.pluginmanager.register(Starter(config, settings, asked), "pytest-braintrust")
 
 
 class Worker:
@@ -121,23 +123,29 @@ def _shared(given: dict[str, Any]) -> Path | None:
 class Starter:
     """Before the session: opens what the run needs, and leaves the rest to others."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, asked: Asked) -> None:
         self._config = config
         self._settings = settings
+        self._asked = asked
 
     # Before pytest-xdist starts its workers, which are told of the run.
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         config, settings = self._config, self._settings
         run = describe_run(config, settings)
+        judge = Judge(self._asked, config.rootpath, run.repo_info)
         try:
             store, note = open_somewhere(settings.store)
-        except PluginError as error:
+            judge.choose(store, run.project)
+        except BaselineError as error:
+            msg = f"--braintrust-baseline: {error}"
+            raise pytest.UsageError(msg) from None
+        except StoreError as error:
             msg = f"braintrust: no place for the local store: {error}"
             raise pytest.UsageError(msg) from None
+        run = replace(run, bases=judge.bases())
         keeper = Keeper(store, run.experiment, notes=[note] if note else [])
-        editor = RowEditor(config, settings.api_key)
-        controller = Controller(config, settings, run, keeper, editor)
+        controller = Controller(config, settings, run, keeper, judge)
         config.stash[FINDER] = Finder(
             run.experiment, settings.connection, str(store.directory)
         ).find
@@ -156,6 +164,7 @@ def describe_run(config: pytest.Config, settings: Settings) -> Run:
         arguments=facts.argv_of(config.invocation_params.args),
         api_key=settings.api_key,
     )
+    metadata.update(settings.metadata)
     config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
     name = settings.experiment
     if name is None:
@@ -184,13 +193,14 @@ class Controller:
         settings: Settings,
         run: Run,
         keeper: Keeper,
-        editor: RowEditor,
+        judge: Judge,
     ) -> None:
         self._config = config
+        self._judge = judge
         self._settings = settings
         self._run = run
         self._keeper = keeper
-        self._editor = editor
+        editor = self._editor = RowEditor(config, settings.api_key)
         self._tally = Tally()
         self._teller = Teller(config)
         self._delivery = _delivery(settings, run)
@@ -291,13 +301,14 @@ class Controller:
         self._tally.saw(report, worker)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self._keep_cut_off()
         self._keeper.settle()
         problems = self._finish(int(exitstatus))
         if self._delivery is not None:
             self._teller.wait(self._delivery, self._keeper.store)
         self._report = self._reported(problems)
+        self._apply_gates(session, self._report)
 
     def pytest_terminal_summary(self) -> None:
         if self._report is not None:
@@ -356,12 +367,14 @@ class Controller:
             return [str(error)]
         return []
 
-    def _reported(self, problems: list[str]) -> RunReport | None:
+    def _reported(self, problems: list[str]) -> RunReport:
         problems = [*self._keeper.notes, *problems, *self._editor_problems()]
         if self._keeper.problem:
             problems.append(self._keeper.problem)
         try:
-            found = experiment_reports(self._keeper.store, self._run.session_id)
+            found = experiment_reports(
+                self._keeper.store, self._run.session_id, self._judge
+            )
         except StoreError as error:
             found, problems = (), [*problems, str(error)]
         return RunReport(
@@ -372,6 +385,12 @@ class Controller:
             recorded=self._keeper.recorded,
             problems=tuple(dict.fromkeys(problems)),
         )
+
+    def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
+        """Turn failed gates into pytest's exit status: the one place that does."""
+        held = all(each.state == "passed" for each in report.verdicts)
+        if not held and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _editor_problems(self) -> list[str]:
         failures = self._editor.failures

@@ -43,6 +43,10 @@ class Settings:
     #: Whether an option named the project, which then goes before markers.
     project_forced: bool
     experiment: str | None
+    #: What the run declares about itself, such as the model.
+    metadata: Mapping[str, str]
+    #: The run to compare with, as it was named; None: the usual one.
+    baseline: str | None
     #: None where there is no key, or no upload was asked for.
     connection: Connection | None
     #: The key, also where nothing is uploaded: it is taken out of what is kept.
@@ -69,6 +73,8 @@ def resolve(
         project=read.text("project") or rootdir.name or "pytest",
         project_forced=bool(option("braintrust_project")),
         experiment=read.text("experiment"),
+        metadata=_declared(option, ini),
+        baseline=read.text("baseline"),
         connection=connection,
         api_key=read.text("api_key", from_ini=False),
         record_all=bool(option("braintrust_all") or ini("braintrust_all")),
@@ -77,6 +83,23 @@ def resolve(
         flush_timeout=_seconds(read),
         store=rootdir / STORE_DIRECTORY,
     )
+
+
+def _declared(option: Reader, ini: Reader) -> dict[str, str]:
+    """What `--braintrust-metadata` and its ini value say, the command line last."""
+    found: dict[str, str] = {}
+    given = (
+        ("ini braintrust_metadata", ini("braintrust_metadata")),
+        ("--braintrust-metadata", option("braintrust_metadata")),
+    )
+    for where, expressions in given:
+        for each in expressions or ():
+            name, equals, value = each.partition("=")
+            if not equals or not name.strip():
+                msg = f"{where}: {each!r} is not of the form NAME=VALUE, as model=small"
+                raise SettingsError(msg)
+            found[plain_text(name.strip())] = plain_text(value.strip())
+    return found
 
 
 def connection_from_environment(

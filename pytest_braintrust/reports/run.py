@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from pytest_braintrust.gates import Verdict
+from pytest_braintrust.judging import Judge, Judgement
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import RowCounts, ScoreSummary
@@ -24,6 +26,7 @@ class ExperimentReport:
     rows: RowCounts
     url: str | None = None
     upload_error: str | None = None
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ class RunReport:
     problems: tuple[str, ...] = ()
 
     @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the gates say of all experiments of the run."""
+        return tuple(
+            verdict
+            for each in self.experiments
+            if each.judgement is not None
+            for verdict in each.judgement.verdicts
+        )
+
+    @property
     def rows(self) -> RowCounts:
         """The rows of all experiments of the run."""
         return RowCounts(
@@ -51,8 +64,10 @@ class RunReport:
         )
 
 
-def experiment_reports(store: Store, session_id: str) -> tuple[ExperimentReport, ...]:
-    """Read what the experiments of a session came to."""
+def experiment_reports(
+    store: Store, session_id: str, judge: Judge
+) -> tuple[ExperimentReport, ...]:
+    """Read what the experiments of a session came to, and judge them."""
     return tuple(
         ExperimentReport(
             project=each.project,
@@ -61,6 +76,7 @@ def experiment_reports(store: Store, session_id: str) -> tuple[ExperimentReport,
             rows=reading.row_counts(store, each.number),
             url=each.url,
             upload_error=each.upload_error,
+            judgement=judge.judge(store, each),
         )
         for each in reading.experiments(store, session_id=session_id)
     )

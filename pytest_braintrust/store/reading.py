@@ -34,6 +34,8 @@ class StoredExperiment:
     remote_name: str | None
     url: str | None
     upload_error: str | None
+    #: The local id of the experiment that this one is compared with.
+    base: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,17 @@ def experiment(store: Store, experiment_id: str) -> StoredExperiment:
     Raises:
         StoreError: the store has none.
     """
-    row = store.one("SELECT * FROM experiments WHERE id = ?", (experiment_id,))
-    if row is None:
+    found = find_experiment(store, experiment_id)
+    if found is None:
         msg = f"the store at {store.directory} has no experiment {experiment_id}"
         raise StoreError(msg)
-    return _stored(row)
+    return found
+
+
+def find_experiment(store: Store, experiment_id: str) -> StoredExperiment | None:
+    """The experiment of that id, or None where the store has none."""
+    row = store.one("SELECT * FROM experiments WHERE id = ?", (experiment_id,))
+    return None if row is None else _stored(row)
 
 
 def experiments(
@@ -100,6 +108,11 @@ def experiments(
         )
     values: Any = {"session": session_id, "project": project}
     return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
+
+
+def projects(store: Store) -> list[str]:
+    """The projects that have an experiment."""
+    return [row[0] for row in store.query("SELECT DISTINCT project FROM experiments")]
 
 
 def unsent(

@@ -21,7 +21,8 @@ MIGRATIONS: tuple[str, ...] = (
         remote_id TEXT,
         remote_name TEXT,
         url TEXT,
-        upload_error TEXT
+        upload_error TEXT,
+        base TEXT
     );
     CREATE INDEX experiments_session ON experiments (session_id);
     CREATE TABLE rows (

@@ -41,6 +41,9 @@ class NewExperiment:
     repo_info: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
     api_url: str | None
+    #: The experiment that it is compared with: here, and on Braintrust.
+    base: str | None = None
+    base_remote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
     with store.transaction() as connection:
         connection.execute(
             "INSERT OR IGNORE INTO experiments (id, session_id, project, name, "
-            "created_at, repo_info, metadata, api_url) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, repo_info, metadata, api_url, base) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new.id,
                 new.session_id,
@@ -76,6 +80,7 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
                 dumps(clean(new.repo_info)),
                 dumps(clean(new.metadata)),
                 new.api_url,
+                new.base,
             ),
         )
     return experiment(store, new.id)

@@ -1,0 +1,139 @@
+"""Choose baselines before a run, and judge it by them and by its gates after.
+
+Between pytest's options and the pure functions of `comparison` and `gates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_braintrust import baseline, gates
+from pytest_braintrust.baseline import Baseline, Subject
+from pytest_braintrust.comparison.alone import RunMeasures, measure
+from pytest_braintrust.comparison.result import RunComparison
+from pytest_braintrust.comparison.run import compare
+from pytest_braintrust.errors import BaselineError
+from pytest_braintrust.gates import Gates, Verdict
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+
+#: Reads an option or an ini value by its name.
+Reader = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run is to be judged by."""
+
+    baseline: str | None
+    gates: Gates
+    #: Metrics of which more is better.
+    higher_is_better: frozenset[str]
+
+
+def asked(baseline: str | None, option: Reader, ini: Reader) -> Asked:
+    """Read what options and ini ask for; the command line's limits go over the ini's.
+
+    Raises:
+        SettingsError: an expression cannot be read; the text names where it stands.
+    """
+    return Asked(
+        baseline=baseline,
+        gates=Gates(
+            fail_under=_limits(option, ini, "fail_under", scores=True),
+            fail_over=_limits(option, ini, "fail_over", scores=False),
+            max_drop=_limits(option, ini, "max_drop", scores=True),
+            on_regression=_switch(option, ini, "fail_on_regression"),
+            require_baseline=_switch(option, ini, "require_baseline"),
+        ),
+        higher_is_better=frozenset(ini("braintrust_higher_is_better")),
+    )
+
+
+def _limits(
+    option: Reader, ini: Reader, name: str, *, scores: bool
+) -> dict[str, float]:
+    key = f"braintrust_{name}"
+    dashed = "--braintrust-" + name.replace("_", "-")
+    return {
+        **gates.limits(ini(key), f"ini {key}", scores=scores),
+        **gates.limits(option(key) or (), dashed, scores=scores),
+    }
+
+
+def _switch(option: Reader, ini: Reader, name: str) -> bool:
+    return bool(option(f"braintrust_{name}") or ini(f"braintrust_{name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one experiment of a run came to beside its baseline and its gates."""
+
+    experiment: StoredExperiment
+    measures: RunMeasures
+    baseline: Baseline | None
+    comparison: RunComparison | None
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(slots=True)
+class Judge:
+    """Knows the baseline of each project from before the run to its end."""
+
+    asked: Asked
+    root: Path
+    repo_info: Mapping[str, Any] | None
+    _baselines: dict[str, Baseline] = field(default_factory=dict)
+
+    def choose(self, store: Store, project: str) -> None:
+        """Choose baselines for the run's own project and for all that have runs.
+
+        Raises:
+            BaselineError: what was named exists in none of them.
+            StoreError: the store could not be read.
+        """
+        missing: BaselineError | None = None
+        for each in dict.fromkeys((project, *reading.projects(store))):
+            try:
+                found = baseline.find(store, self._subject(each), self.asked.baseline)
+            except BaselineError as error:
+                missing = missing or error
+                continue
+            if found is not None:
+                self._baselines[each] = found
+        if missing is not None and not self._baselines:
+            raise missing
+
+    def bases(self) -> dict[str, tuple[str, str | None]]:
+        """By project, the baseline's id in the store and on Braintrust."""
+        return {
+            project: (each.experiment.id, each.experiment.remote_id)
+            for project, each in self._baselines.items()
+        }
+
+    def judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
+        """Judge an experiment of the run that ended.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        found = self._baselines.get(experiment.project)
+        measures = measure(store, experiment)
+        compared = None
+        if found is not None:
+            compared = compare(
+                store,
+                found.experiment,
+                experiment,
+                higher_is_better=self.asked.higher_is_better,
+            )
+        verdicts = gates.judge(self.asked.gates, measures, compared)
+        return Judgement(experiment, measures, found, compared, tuple(verdicts))
+
+    def _subject(self, project: str) -> Subject:
+        info = self.repo_info or {}
+        return Subject(project, info.get("branch"), info.get("commit"), self.root)

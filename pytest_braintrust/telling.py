@@ -11,6 +11,7 @@ import pytest
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.reports import terminal
+from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.store.connection import Store
 
@@ -93,4 +94,4 @@ class Teller:
     def _line(self, text: str) -> None:
         reporter = self._terminal
         if reporter is not None:
-            reporter.write_line(terminal.plain(text), yellow=True)
+            reporter.write_line(plain(text), yellow=True)

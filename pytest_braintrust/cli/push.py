@@ -14,7 +14,8 @@ from pytest_braintrust.cli.common import (
     required_connection,
 )
 from pytest_braintrust.errors import ApiError
-from pytest_braintrust.reports.terminal import bar, plain
+from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.reports.terminal import bar
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from pytest_braintrust.reports import compared
+from pytest_braintrust.reports.lines import Line, fitted, plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-
-#: Escape sequences and line breaks of foreign names never reach the terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 _PUSH = "pytest-braintrust push"
 _LABEL = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line, and the mark-up that a terminal with colour gives it."""
-
-    text: str
-    style: str = ""
 
 
 def render(report: RunReport, *, width: int, quiet: bool = False) -> list[Line]:
     """The lines of the section; two where pytest was asked to be quiet."""
     lines = _quiet(report) if quiet else _full(report)
     return [Line(fitted(line.text, width), line.style) for line in lines]
-
-
-def plain(text: str) -> str:
-    """Text of foreign origin, safe to print on one line."""
-    return _CONTROL.sub(" ", text)
-
-
-def fitted(text: str, width: int) -> str:
-    """A line that fits; what must stay whole to be of use is not cut."""
-    if len(text) <= width or "://" in text or _PUSH in text:
-        return text
-    return text[: max(1, width - 1)] + "…"
 
 
 def warnings(report: RunReport) -> Iterator[Line]:
@@ -50,8 +27,18 @@ def warnings(report: RunReport) -> Iterator[Line]:
         )
     for problem in report.problems:
         yield Line(plain(problem), "red")
+    yield from gates(report)
     if report.upload == "sent":
         yield from _pending(report)
+
+
+def gates(report: RunReport) -> Iterator[Line]:
+    """Which gates failed, by how much, and how to look closer."""
+    failed = [each for each in report.verdicts if each.state != "passed"]
+    for each in failed:
+        yield Line(f"gate {each.state}: {plain(each.text)}", "red")
+    if failed:
+        yield Line("look closer with: pytest-braintrust diff latest", "red")
 
 
 def _pending(report: RunReport) -> Iterator[Line]:
@@ -94,6 +81,9 @@ def _experiment(each: ExperimentReport) -> Iterator[Line]:
     for score in each.scores:
         name = fitted(plain(score.name), column)
         yield Line(f"  {name:<{column}}  {score.mean:>6.3f}  {score.count:>6}")
+    judged = each.judgement
+    if judged is not None and judged.comparison and judged.baseline:
+        yield from compared.render(judged.comparison, judged.baseline.how)
 
 
 def tests_text(report: RunReport) -> str:

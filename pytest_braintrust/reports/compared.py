@@ -1,0 +1,145 @@
+"""A comparison of two runs as lines of text that fit 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_braintrust.comparison.result import (
+    ERRORED_AT_MOST,
+    Measure,
+    RunComparison,
+    TestChange,
+)
+from pytest_braintrust.reports.lines import Line, fitted, plain
+
+#: How many of the worst tests are shown.
+WORST = 5
+
+_NAME = 18
+_HEAD = f"  {{:<{_NAME}}}    then     now  change     95 % interval    better worse"
+_STYLES = {"improved": "green", "regressed": "red"}
+_MARKS = {"improved": "▲", "regressed": "▼"}
+
+
+def render(comparison: RunComparison, how: str = "") -> Iterator[Line]:
+    """The table, what it means in words, what changed, and the worst tests."""
+    yield Line(
+        f"compared with {plain(comparison.base.name)}{f' ({how})' if how else ''}"
+    )
+    yield from table(comparison.measures)
+    yield from words(comparison)
+    yield from _what_changed(comparison)
+    yield from worst(comparison.regressions)
+
+
+def table(measures: Sequence[Measure]) -> Iterator[Line]:
+    """A line a score: then, now, change, its interval, tests better and worse.
+
+    ▲ and ▼ mark what got better and worse by more than noise.
+    """
+    for kind, title in (("score", "score"), ("metric", "metric")):
+        shown = [each for each in measures if each.kind == kind]
+        if shown:
+            yield Line(_HEAD.format(title))
+        for each in shown:
+            yield Line(_row(each), _STYLES.get(each.verdict, ""))
+
+
+def _row(each: Measure) -> str:
+    numbers = each.numbers
+    show = _fixed if each.kind == "score" else _short
+    name = plain(each.name)
+    if each.kind == "metric" and each.better == "higher":
+        name += " (more is better)"
+    span = "-"
+    if numbers.interval is not None:
+        low, high = numbers.interval
+        span = f"{show(low, '+'):>7} … {show(high, '+'):>7}"
+    return (
+        f"{_MARKS.get(each.verdict, ' ')} {fitted(name, _NAME):<{_NAME}} "
+        f"{show(numbers.then):>7} {show(numbers.now):>7} "
+        f"{show(numbers.difference, '+'):>7}  {span:^17}  "
+        f"{each.improved:>6} {each.worsened:>5}"
+    )
+
+
+def _fixed(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"
+
+
+def _short(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3g}"
+
+
+def words(comparison: RunComparison) -> Iterator[Line]:
+    """Say what the table means, score by score where there is something to say."""
+    yield from _counts(comparison)
+    quiet = [e for e in comparison.scores if e.verdict == "no evidence"]
+    changed = [each for each in quiet if each.numbers.rose + each.numbers.fell]
+    if comparison.scores and len(quiet) == len(comparison.scores) and not changed:
+        yield Line(f"no score of the {comparison.shared} tests changed")
+        return
+    for each in changed:
+        yield Line(f"{fitted(plain(each.name), _NAME)}: {_noise(each)}")
+    for each in comparison.scores:
+        if each.verdict == "not measurable":
+            yield Line(f"{fitted(plain(each.name), _NAME)}: {_unmeasured(comparison)}")
+
+
+def _noise(each: Measure) -> str:
+    text = f"within noise at {each.numbers.tests} tests"
+    if each.sensitivity.detectable is not None:
+        text += (
+            f"; a difference of about {each.sensitivity.detectable:.2g} would be seen"
+        )
+    if each.sensitivity.tests_needed is not None:
+        text += f" (this one with {each.sensitivity.tests_needed:,} tests)"
+    return text
+
+
+def _unmeasured(comparison: RunComparison) -> str:
+    if comparison.errored_now or comparison.errored_then:
+        return f"not measurable: more than {ERRORED_AT_MOST:.0%} of the tests errored"
+    return "not measurable: it takes two tests that both runs have"
+
+
+def _counts(comparison: RunComparison) -> Iterator[Line]:
+    parts = [f"{comparison.shared} tests in both runs"]
+    if comparison.new:
+        parts.append(f"{len(comparison.new)} new")
+    if comparison.gone:
+        parts.append(f"{len(comparison.gone)} gone")
+    if comparison.renamed:
+        parts.append(f"{len(comparison.renamed)} renamed")
+    if comparison.errored_now or comparison.errored_then:
+        parts.append(
+            f"errored: {comparison.errored_then} then, {comparison.errored_now} now"
+        )
+    yield Line(", ".join(parts))
+
+
+def _what_changed(comparison: RunComparison) -> Iterator[Line]:
+    if comparison.drifted:
+        yield Line(
+            "a score moved and nothing that the runs recorded changed: the model "
+            "behind the name may have",
+            "yellow",
+        )
+    for each in comparison.differences:
+        then, now = plain(each.then), plain(each.now)
+        change = f"{then} → {now}" if then else now
+        yield Line(f"changed: {plain(each.what)}: {change}")
+
+
+def worst(regressions: Sequence[TestChange]) -> Iterator[Line]:
+    """The tests that lost most."""
+    if not regressions:
+        return
+    more = len(regressions) - WORST
+    rest = f" (and {more} more)" if more > 0 else ""
+    yield Line(f"worse{rest}:")
+    for each in regressions[:WORST]:
+        part = f" {each.part}" if each.part else ""
+        yield Line(
+            f"  {each.score} {each.then:.3g} → {each.now:.3g}  {plain(each.nodeid)}{part}"
+        )

@@ -10,6 +10,7 @@ import pytest
 from pytest_braintrust.events import Case
 from pytest_braintrust.fields import Fields, checked
 from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.sources import source_hash
 
 MARKER = "braintrust"
 FIXTURES = frozenset({"bt_score", "braintrust_span"})
@@ -31,6 +32,7 @@ def case_of(item: pytest.Item) -> Case:
     path, line, _ = item.location
     nodeid = clean_nodeid(item)
     callspec = getattr(item, "callspec", None)
+    function = getattr(item, "function", None)
     return Case(
         nodeid=nodeid,
         name=plain_text(item.name),
@@ -40,6 +42,7 @@ def case_of(item: pytest.Item) -> Case:
         param_id=None if callspec is None else plain_text(callspec.id),
         markers=tuple(_marker_names(item)),
         project=_project(item),
+        source=source_hash(function) if function is not None else None,
         given=_given(item, {} if callspec is None else callspec.params),
     )
 

@@ -38,6 +38,8 @@ class Case:
     param_id: str | None = None
     markers: tuple[str, ...] = ()
     project: str | None = None
+    #: A hash of the test's source, which tells whether it was changed between runs.
+    source: str | None = None
     #: What parameters and markers say; what the test logs goes over it.
     given: Fields = field(default_factory=Fields)
 
@@ -133,6 +135,7 @@ def _facts(case: Case, run: Run) -> dict[str, Json]:
         "markers": list(case.markers),
         "outcome": run.outcome,
         "worker": run.worker,
+        "source": case.source,
         "durations": dict(run.durations),
     }
     if run.attempts:

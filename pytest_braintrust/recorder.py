@@ -81,6 +81,8 @@ class Recording:
 
     case: Case
     worker: str | None = None
+    #: Names of exceptions that mean that nothing was measured, such as timeouts.
+    infrastructure: frozenset[str] = frozenset()
     ids: Ids = field(default_factory=Ids)
     said: Fields = field(default_factory=Fields)
     parts: list[Part] = field(default_factory=list)
@@ -170,13 +172,16 @@ class Recording:
     def _outcome(self) -> Outcome:
         if self._cut_off is not None:
             return "errored"
-        if self.raised is not None and "call" not in self.phases:
-            return (
-                "skipped"
-                if isinstance(self.raised, pytest.skip.Exception)
-                else "failed"
-            )
-        return outcome_of(self.phases)
+        outcome = self._told_outcome()
+        if outcome == "failed" and _is_any_of(self.raised, self.infrastructure):
+            return "errored"
+        return outcome
+
+    def _told_outcome(self) -> Outcome:
+        if self.raised is None or "call" in self.phases:
+            return outcome_of(self.phases)
+        skipped = isinstance(self.raised, pytest.skip.Exception)
+        return "skipped" if skipped else "failed"
 
     def _events(self, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._has_own_row(outcome):
@@ -245,3 +250,13 @@ class Recording:
             "scores": event["scores"],
             "error": error[-_ATTEMPT_ERROR_CHARACTERS:] or None,
         }
+
+
+def _is_any_of(error: BaseException | None, names: frozenset[str]) -> bool:
+    """Whether an exception is of a class named, with or without its module."""
+    if error is None or not names:
+        return False
+    return any(
+        each.__name__ in names or f"{each.__module__}.{each.__qualname__}" in names
+        for each in type(error).__mro__
+    )

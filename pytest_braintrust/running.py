@@ -26,6 +26,16 @@ class Way:
     with_setup: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which tests are recorded, and what of them counts as measured."""
+
+    #: Whether a test needs neither fixture nor marker to be recorded.
+    record_all: bool = False
+    #: Names of exceptions that mean that nothing was measured, such as timeouts.
+    infrastructure: frozenset[str] = frozenset()
+
+
 class Recorder:
     """The hooks around a test.
 
@@ -34,9 +44,9 @@ class Recorder:
     """
 
     def __init__(
-        self, *, record_all: bool, editor: RowEditor, way: Way, worker: str | None
+        self, rules: Rules, *, editor: RowEditor, way: Way, worker: str | None
     ) -> None:
-        self._record_all = record_all
+        self._rules = rules
         self._editor = editor
         self._way = way
         self._worker = worker
@@ -46,9 +56,10 @@ class Recorder:
     def pytest_runtest_protocol(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
-        if not cases.is_recorded(item, record_all=self._record_all):
+        if not cases.is_recorded(item, record_all=self._rules.record_all):
             return (yield)
-        recording = Recording(cases.case_of(item), self._worker)
+        case = cases.case_of(item)
+        recording = Recording(case, self._worker, self._rules.infrastructure)
         item.stash[RECORDING] = recording
         self._item = item
         self._tell_running(item, recording)

@@ -31,7 +31,7 @@ from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
-from pytest_braintrust.running import Recorder, Way
+from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store import writing
@@ -72,7 +72,7 @@ class Worker:
         given = workerinput[_KEY]
         self._config = config
         self._id: str = workerinput["workerid"]
-        self._record_all: bool = given["record_all"]
+        self._rules = Rules(given["record_all"], frozenset(given["infrastructure"]))
         self._editor = RowEditor(config, given["api_key"])
         self._late: dict[str, Payload] = {}
         self._recorder: Recorder | None = None
@@ -95,7 +95,7 @@ class Worker:
             with_setup=self._journal is None,
         )
         self._recorder = Recorder(
-            record_all=self._record_all, editor=self._editor, way=way, worker=self._id
+            self._rules, editor=self._editor, way=way, worker=self._id
         )
         self._config.pluginmanager.register(self._recorder, _RECORDER)
 
@@ -208,7 +208,7 @@ class Controller:
         self._copies = 1
         self._report: RunReport | None = None
         self.recorder = Recorder(
-            record_all=settings.record_all,
+            Rules(settings.record_all, settings.infrastructure_errors),
             editor=editor,
             way=Way(late=lambda payload: self._keep(payload, None)),
             worker=None,
@@ -244,6 +244,7 @@ class Controller:
         node.workerinput[_KEY] = {
             "run": asdict(self._run),
             "record_all": self._settings.record_all,
+            "infrastructure": sorted(self._settings.infrastructure_errors),
             "api_key": self._settings.api_key,
             "connection": asdict(connection) if connection else None,
             "directory": str(self._directory),

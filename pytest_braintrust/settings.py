@@ -52,6 +52,8 @@ class Settings:
     #: The key, also where nothing is uploaded: it is taken out of what is kept.
     api_key: str | None = field(repr=False)
     record_all: bool
+    #: Names of exceptions that mean that a test measured nothing.
+    infrastructure_errors: frozenset[str]
     summary: bool
     upload: bool
     flush_timeout: float
@@ -78,6 +80,7 @@ def resolve(
         connection=connection,
         api_key=read.text("api_key", from_ini=False),
         record_all=bool(option("braintrust_all") or ini("braintrust_all")),
+        infrastructure_errors=frozenset(ini("braintrust_infrastructure_errors")),
         summary=not (option("braintrust_no_summary") or ini("braintrust_no_summary")),
         upload=upload,
         flush_timeout=_seconds(read),

@@ -110,3 +110,23 @@ def test_a_wrong_score_is_an_error_at_the_call(suite: Suite, value: str) -> None
     assert ran.status == 1
     assert "ValueError: score 'exact' is " in ran.out
     assert ran.row("test_it")["scores"] == {"pass": 0.0}
+
+
+def test_an_error_of_the_infrastructure_measured_nothing(suite: Suite) -> None:
+    """A timeout that the user listed, by name or with module, is never a 0."""
+    text = """\
+class RateLimitError(Exception): pass
+class Busy(RateLimitError): pass
+
+def test_limited(bt_score): raise Busy
+def test_slow(bt_score): raise TimeoutError("no answer")
+def test_wrong(bt_score): raise KeyError
+"""
+    suite.ini("braintrust_infrastructure_errors = RateLimitError builtins.TimeoutError")
+    ran = suite.write(test_infra=text).run()
+    assert {nodeid(each).split("::")[1]: outcome(each) for each in ran.rows()} == {
+        "test_limited": "errored",
+        "test_slow": "errored",
+        "test_wrong": "failed",
+    }
+    assert ran.row("test_limited")["scores"] == {}

@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_braintrust.scoring import BtScore
+    from pytest_braintrust.span import Span
 
 #: The pytest plugin of the official SDK, by entry point and by module.
 _OFFICIAL = ("braintrust", "braintrust.wrappers.pytest_plugin.plugin")
@@ -117,7 +118,12 @@ def _replace_official_plugin(pluginmanager: pytest.PytestPluginManager) -> None:
         plugin = pluginmanager.get_plugin(name)
         if plugin is not None:
             pluginmanager.unregister(plugin)
-        pluginmanager.set_blocked(name)
+        # In its place, not only blocked: a `-p` that follows would unblock it.
+        pluginmanager.register(_InPlaceOfOfficial(), name)
+
+
+class _InPlaceOfOfficial:
+    """Holds a name of the SDK's plugin, so that it is not loaded after us."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -150,9 +156,11 @@ def bt_score(request: pytest.FixtureRequest) -> BtScore:
 
 
 @pytest.fixture
-def braintrust_span(bt_score: BtScore) -> BtScore:
-    """The same under the name of the official SDK: `braintrust_span.log(…)`."""
-    return bt_score
+def braintrust_span(request: pytest.FixtureRequest) -> Span:
+    """Record this test by the official SDK's calls: `braintrust_span.log(output=…)`."""
+    from pytest_braintrust import span  # noqa: PLC0415 - imported when used
+
+    return span.for_item(request.node)
 
 
 class Hooks:

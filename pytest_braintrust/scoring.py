@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -32,14 +32,22 @@ class Experiment:
 #: Answers the experiment that the rows of a project go to.
 FINDER = pytest.StashKey[Callable[["str | None"], Experiment]]()
 
+#: Answers the experiment of one test; None where nothing is recorded.
+FindExperiment: TypeAlias = Callable[[], "Experiment | None"]
+
 
 def for_item(item: pytest.Item) -> BtScore:
     """What the fixture gives to a test; one that keeps nothing where none is kept."""
+    return BtScore(*parts_for(item))
+
+
+def parts_for(item: pytest.Item) -> tuple[Recording | None, FindExperiment]:
+    """The recording of a test and what finds its experiment, where it is recorded."""
     recording = item.stash.get(RECORDING, None)
     if recording is None:
-        return BtScore()
+        return None, lambda: None
     find = item.config.stash[FINDER]
-    return BtScore(recording, lambda: find(recording.case.project))
+    return recording, lambda: find(recording.case.project)
 
 
 class BtScore:
@@ -52,7 +60,7 @@ class BtScore:
     def __init__(
         self,
         recording: Recording | None = None,
-        find_experiment: Callable[[], Experiment | None] = lambda: None,
+        find_experiment: FindExperiment = lambda: None,
         part: Part | None = None,
     ) -> None:
         self._recording = recording
@@ -101,10 +109,6 @@ class BtScore:
         )
         if self._recording is not None:
             self._recording.log(said, self._part)
-
-    def log(self, **event: Any) -> None:
-        """Do the same under the name that Braintrust's spans have."""
-        self(**event)
 
     @contextmanager
     def row(self, name: str = "", **event: Any) -> Iterator[BtScore]:

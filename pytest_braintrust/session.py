@@ -50,6 +50,7 @@ def start(config: pytest.Config) -> None:
     """
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
+        _share_key(config)
         # A controller that is not ours (another version, or none) tells nothing.
         if _KEY in workerinput:
             worker = Worker(config, workerinput)
@@ -62,7 +63,17 @@ def start(config: pytest.Config) -> None:
         asked = judging.asked(settings.baseline, config.getoption, config.getini)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
+    _share_key(config)
     config.pluginmanager.register(Starter(config, settings, asked), "pytest-braintrust")
+
+
+def _share_key(config: pytest.Config) -> None:
+    """Let what tests do with the official SDK have the key of the option too."""
+    key = config.getoption("braintrust_api_key")
+    if key:
+        patch = pytest.MonkeyPatch()
+        patch.setenv("BRAINTRUST_API_KEY", key.strip())
+        config.add_cleanup(patch.undo)
 
 
 class Worker:

@@ -5,7 +5,7 @@ Between pytest's options and the pure functions of `comparison` and `gates`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,10 @@ from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare
 from pytest_braintrust.errors import BaselineError
 from pytest_braintrust.gates import Gates, Verdict
+from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
-
-#: Reads an option or an ini value by its name.
-Reader = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Asked:
     higher_is_better: frozenset[str]
 
 
-def asked(baseline: str | None, option: Reader, ini: Reader) -> Asked:
+def asked(baseline: str | None, read: Given) -> Asked:
     """Read what options and ini ask for; the command line's limits go over the ini's.
 
     Raises:
@@ -44,29 +42,22 @@ def asked(baseline: str | None, option: Reader, ini: Reader) -> Asked:
     return Asked(
         baseline=baseline,
         gates=Gates(
-            fail_under=_limits(option, ini, "fail_under", scores=True),
-            fail_over=_limits(option, ini, "fail_over", scores=False),
-            max_drop=_limits(option, ini, "max_drop", scores=True),
-            on_regression=_switch(option, ini, "fail_on_regression"),
-            require_baseline=_switch(option, ini, "require_baseline"),
+            fail_under=_limits(read, "fail_under", scores=True),
+            fail_over=_limits(read, "fail_over", scores=False),
+            max_drop=_limits(read, "max_drop", scores=True),
+            on_regression=read.switch("fail_on_regression"),
+            require_baseline=read.switch("require_baseline"),
         ),
-        higher_is_better=frozenset(ini("braintrust_higher_is_better")),
+        higher_is_better=frozenset(read.ini("higher_is_better")),
     )
 
 
-def _limits(
-    option: Reader, ini: Reader, name: str, *, scores: bool
-) -> dict[str, float]:
-    key = f"braintrust_{name}"
-    dashed = "--braintrust-" + name.replace("_", "-")
+def _limits(read: Given, name: str, *, scores: bool) -> dict[str, float]:
+    given, dashed = read.option(name) or (), read.option_name(name)
     return {
-        **gates.limits(ini(key), f"ini {key}", scores=scores),
-        **gates.limits(option(key) or (), dashed, scores=scores),
+        **gates.limits(read.ini(name), ini_name(name), scores=scores),
+        **gates.limits(given, dashed, scores=scores),
     }
-
-
-def _switch(option: Reader, ini: Reader, name: str) -> bool:
-    return bool(option(f"braintrust_{name}") or ini(f"braintrust_{name}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,31 @@ _MARKER = (
     "row of the run's experiment, with --braintrust"
 )
 
-#: Name, help and variable of each option that takes a value and may stand in the ini.
+#: Options with a value, each of which may stand in a variable and in the ini too.
 _VALUES = (
-    ("project", "Braintrust project; the root folder's name by default"),
-    ("experiment", "Name of this run's experiment; branch, commit and time by default"),
-    ("api_url", "Address of Braintrust's API, for other regions and self-hosting"),
-    ("app_url", "Address of Braintrust's pages"),
-    ("org_name", "Braintrust organisation, for keys that belong to several"),
-    ("baseline", "Run to compare with: ancestor, previous, a branch, name or file"),
+    ("project", "NAME", "Braintrust project; the root folder's name by default"),
+    (
+        "experiment",
+        "NAME",
+        "Name of this run's experiment; branch, commit and time by default",
+    ),
+    (
+        "api_url",
+        "URL",
+        "Address of Braintrust's API, for other regions and self-hosting",
+    ),
+    ("app_url", "URL", "Address of Braintrust's pages"),
+    ("org_name", "NAME", "Braintrust organisation, for keys that belong to several"),
+    (
+        "baseline",
+        "RUN",
+        "Run to compare with: ancestor, previous, a branch, name or file",
+    ),
+    (
+        "flush_timeout",
+        "SECONDS",
+        "How long the end of the run waits for rows to be sent; 30 by default",
+    ),
 )
 
 #: Options that may be given several times, and stand one on a line in the ini.
@@ -49,6 +66,7 @@ _INI_LISTS = (
     ),
 )
 
+#: Options without a value; in a variable or in the ini they are 1 or 0.
 _SWITCHES = (
     ("all", "Record every test, with or without fixture and marker"),
     ("no_upload", "Keep the run in the local store, also where there is a key"),
@@ -66,35 +84,32 @@ def pytest_addoption(
     group = parser.getgroup("braintrust", "braintrust: record the run as an experiment")
     text = "Record this run as a Braintrust experiment"
     _add(group, "--braintrust", text, action="store_true")
-    _add(
-        group,
-        "--braintrust-api-key",
-        "API key of Braintrust; prefer the variable BRAINTRUST_API_KEY",
-    )
-    for name, text in _VALUES:
-        variable = f"BRAINTRUST_{name.upper()}"
-        _add(group, _option(name), f"{text} (or variable {variable})")
+    text = f"API key of Braintrust; prefer the {_variable('api_key')}"
+    _add(group, "--braintrust-api-key", text, metavar="KEY")
+    for name, metavar, text in _VALUES:
+        said = f"{text} (or {_variable(name)})"
+        _add(group, _option(name), said, metavar=metavar)
         parser.addini(f"braintrust_{name}", text, default=None)
     for name, text in _SWITCHES:
-        _add(group, _option(name), text, action="store_true")
+        said = f"{text} (or {_variable(name)})"
+        _add(group, _option(name), said, action="store_true")
         parser.addini(f"braintrust_{name}", text, type="bool", default=False)
     for name, metavar, text in _REPEATED:
         _add(group, _option(name), text, action="append", metavar=metavar)
         parser.addini(f"braintrust_{name}", text, type="linelist", default=[])
     for name, text in _INI_LISTS:
         parser.addini(f"braintrust_{name}", text, type="args", default=[])
-    text = "Seconds to wait at the end for rows on their way to Braintrust (default 30)"
-    _add(group, "--braintrust-flush-timeout", text)
-    parser.addini("braintrust_flush_timeout", text, default=None)
 
 
 def _option(name: str) -> str:
     return "--braintrust-" + name.replace("_", "-")
 
 
+def _variable(name: str) -> str:
+    return f"variable BRAINTRUST_{name.upper()}"
+
+
 def _add(group: pytest.OptionGroup, option: str, text: str, **more: Any) -> None:
-    if more.get("action") != "store_true":
-        more.setdefault("metavar", option.rsplit("-", 1)[1].upper())
     try:
         group.addoption(option, help=text, **more)
     except ValueError:
@@ -143,7 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _only_looks(config: pytest.Config) -> bool:
     """Whether this invocation shows something and runs no test."""
     looks = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test")
-    names = (*looks, "cacheshow", "collectonly", "setupplan")
+    names = (*looks, "cacheshow", "collectonly", "setupplan", "setuponly")
     return any(config.getoption(name, default=None) for name in names)
 
 

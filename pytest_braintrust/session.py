@@ -24,6 +24,7 @@ from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.git import repo_info
+from pytest_braintrust.given import Given
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.judging import Asked, Judge
@@ -57,10 +58,9 @@ def start(config: pytest.Config) -> None:
             config.pluginmanager.register(worker, "pytest-braintrust-worker")
         return
     try:
-        settings = settings_room.resolve(
-            config.getoption, config.getini, os.environ, config.rootpath
-        )
-        asked = judging.asked(settings.baseline, config.getoption, config.getini)
+        read = Given(config.getoption, config.getini, os.environ)
+        settings = settings_room.resolve(read, config.rootpath)
+        asked = judging.asked(settings.baseline, read)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     _share_key(config)

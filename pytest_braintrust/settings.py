@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.given import Given, Reader, ini_name
 from pytest_braintrust.jsonable import plain_text
 
 DEFAULT_API_URL = "https://api.braintrust.dev"
@@ -21,8 +22,8 @@ STORE_DIRECTORY = ".braintrust"
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
-#: Reads one option, or one ini value, by its name; None or "" where not set.
-Reader = Callable[[str], Any]
+#: What may be a password never stands in a message.
+_USER_INFO = re.compile(r"//[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,40 +61,37 @@ class Settings:
     store: Path
 
 
-def resolve(
-    option: Reader, ini: Reader, environ: Mapping[str, str], rootdir: Path
-) -> Settings:
+def resolve(read: Given, rootdir: Path) -> Settings:
     """Settle every setting.
 
     Raises:
         SettingsError: a value cannot be used; the text names where it was given.
     """
-    read = _Sources(option, ini, environ)
-    upload = not (option("braintrust_no_upload") or ini("braintrust_no_upload"))
-    connection = connection_from(read) if upload else None
+    connection = connection_from(read)
+    upload = not read.switch("no_upload")
     return Settings(
         project=read.text("project") or rootdir.name or "pytest",
-        project_forced=bool(option("braintrust_project")),
+        project_forced=bool(read.option("project")),
         experiment=read.text("experiment"),
-        metadata=_declared(option, ini),
+        metadata=_declared(read),
         baseline=read.text("baseline"),
-        connection=connection,
+        connection=connection if upload else None,
         api_key=read.text("api_key", from_ini=False),
-        record_all=bool(option("braintrust_all") or ini("braintrust_all")),
-        infrastructure_errors=frozenset(ini("braintrust_infrastructure_errors")),
-        summary=not (option("braintrust_no_summary") or ini("braintrust_no_summary")),
+        record_all=read.switch("all"),
+        infrastructure_errors=frozenset(read.ini("infrastructure_errors")),
+        summary=not read.switch("no_summary"),
         upload=upload,
         flush_timeout=_seconds(read),
         store=rootdir / STORE_DIRECTORY,
     )
 
 
-def _declared(option: Reader, ini: Reader) -> dict[str, str]:
+def _declared(read: Given) -> dict[str, str]:
     """What `--braintrust-metadata` and its ini value say, the command line last."""
     found: dict[str, str] = {}
     given = (
-        ("ini braintrust_metadata", ini("braintrust_metadata")),
-        ("--braintrust-metadata", option("braintrust_metadata")),
+        (ini_name("metadata"), read.ini("metadata")),
+        (read.option_name("metadata"), read.option("metadata")),
     )
     for where, expressions in given:
         for each in expressions or ():
@@ -111,10 +109,10 @@ def connection_from_environment(
     """The connection that variables and a command's options name; None: no key."""
     none: Reader = lambda _: None  # noqa: E731 - a reader that has nothing
     options: Reader = lambda name: given.get(name.removeprefix("braintrust_"))  # noqa: E731
-    return connection_from(_Sources(options, none, environ, dashes="--"))
+    return connection_from(Given(options, none, environ, dashes="--"))
 
 
-def connection_from(read: _Sources) -> Connection | None:
+def connection_from(read: Given) -> Connection | None:
     """The connection that the sources name; None where there is no key."""
     api_key = read.text("api_key", from_ini=False)
     # Checked without a key too: a wrong address is wrong at once, not next week.
@@ -122,56 +120,24 @@ def connection_from(read: _Sources) -> Connection | None:
     app_url = _url(read, "app_url", DEFAULT_APP_URL)
     if api_key is None:
         return None
-    if not api_key.isascii() or any(each.isspace() for each in api_key):
-        where = read.where("api_key", from_ini=False)
-        msg = f"{where}: the API key has characters that no key has; copy it again"
+    where = read.where("api_key", from_ini=False)
+    key = checked_header(api_key, where, "the API key")
+    return Connection(key, api_url, app_url, read.text("org_name"))
+
+
+def checked_header(text: str, where: str, what: str) -> str:
+    """Text that can be sent as a header.
+
+    Raises:
+        SettingsError: it has white space or what is not ASCII; the text is not told.
+    """
+    if not text.isascii() or not text.isprintable() or " " in text:
+        msg = f"{where}: {what} has characters that none has; copy it again"
         raise SettingsError(msg)
-    return Connection(api_key, api_url, app_url, read.text("org_name"))
+    return text
 
 
-class _Sources:
-    """The three places that a setting may come from, the nearest first."""
-
-    def __init__(
-        self,
-        option: Reader,
-        ini: Reader,
-        environ: Mapping[str, str],
-        dashes: str = "--braintrust-",
-    ) -> None:
-        self._option = option
-        self._ini = ini
-        self._environ = environ
-        self._dashes = dashes
-
-    def text(self, name: str, *, from_ini: bool = True) -> str | None:
-        """The stripped value, or None where it is set nowhere.
-
-        Raises:
-            SettingsError: an option was given without a value.
-        """
-        given = self._option(f"braintrust_{name}")
-        if given is not None and not given.strip():
-            msg = f"{self._option_name(name)} was given an empty value"
-            raise SettingsError(msg)
-        value = given or self._environ.get(f"BRAINTRUST_{name.upper()}")
-        if not (value and value.strip()) and from_ini:
-            value = self._ini(f"braintrust_{name}")
-        return plain_text(value.strip()) or None if value else None
-
-    def where(self, name: str, *, from_ini: bool = True) -> str:
-        """The name of the place that the value of a setting came from."""
-        if self._option(f"braintrust_{name}"):
-            return self._option_name(name)
-        if (self._environ.get(f"BRAINTRUST_{name.upper()}") or "").strip():
-            return f"BRAINTRUST_{name.upper()}"
-        return f"ini braintrust_{name}" if from_ini else f"BRAINTRUST_{name.upper()}"
-
-    def _option_name(self, name: str) -> str:
-        return self._dashes + name.replace("_", "-")
-
-
-def _url(read: _Sources, name: str, default: str) -> str:
+def _url(read: Given, name: str, default: str) -> str:
     text = read.text(name)
     return default if text is None else checked_url(text, read.where(name))
 
@@ -183,26 +149,28 @@ def checked_url(text: str, where: str) -> str:
         SettingsError: it is not an http or https address, carries a user name,
             query or fragment, or is plain http to another machine.
     """
+    shown = repr(_USER_INFO.sub("//", text))
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        msg = f"{where}: {text!r} is not an address: {error}"
+        msg = f"{where}: {shown} is not an address: {error}"
         raise SettingsError(msg) from None
-    if parts.scheme not in {"http", "https"} or not host or any(map(str.isspace, text)):
-        msg = f"{where}: {text!r} is not an address; it looks like {DEFAULT_API_URL}"
+    strange = not text.isprintable() or " " in text
+    if parts.scheme not in {"http", "https"} or not host or strange:
+        msg = f"{where}: {shown} is not an address; it looks like {DEFAULT_API_URL}"
         raise SettingsError(msg)
-    if parts.username or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         msg = f"{where}: an address has no user name, query or fragment"
         raise SettingsError(msg)
     if parts.scheme == "http" and host not in _LOOPBACK:
-        msg = f"{where}: {text!r} would send the API key in the clear; use https"
+        msg = f"{where}: {shown} would send the API key in the clear; use https"
         raise SettingsError(msg)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def _seconds(read: _Sources) -> float:
+def _seconds(read: Given) -> float:
     text = read.text("flush_timeout")
     if text is None:
         return DEFAULT_FLUSH_TIMEOUT

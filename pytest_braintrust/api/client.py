@@ -16,7 +16,7 @@ from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.api.projects import Projects
 from pytest_braintrust.api.retry import PATIENT, RetryPolicy
 from pytest_braintrust.errors import ApiError, Refused
-from pytest_braintrust.settings import DEFAULT_API_URL, Connection
+from pytest_braintrust.settings import DEFAULT_API_URL, Connection, checked_header
 
 #: Its name before there were other calls than those of a run.
 RemoteExperiment = Experiment
@@ -88,7 +88,7 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
     ) -> None:
         if impersonate_user is not None:
             where, what = "impersonate_user", "the user's id"
-            connecting.checked_header(impersonate_user, where, what)
+            checked_header(impersonate_user, where, what)
         self.connection = connection
         self.impersonate_user = impersonate_user
         self._timeouts = timeouts

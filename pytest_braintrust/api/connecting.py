@@ -10,6 +10,7 @@ from pytest_braintrust.settings import (
     DEFAULT_API_URL,
     DEFAULT_APP_URL,
     Connection,
+    checked_header,
     checked_url,
 )
 
@@ -37,18 +38,6 @@ def connection(
         _url("app_url", app_url, environ, DEFAULT_APP_URL),
         _given_or_set("org_name", org_name, environ)[0],
     )
-
-
-def checked_header(text: str, where: str, what: str) -> str:
-    """Text that can be sent as a header.
-
-    Raises:
-        SettingsError: it has white space or what is not ASCII; the text is not told.
-    """
-    if not text.isascii() or not text.isprintable() or " " in text:
-        msg = f"{where}: {what} has characters that none has; copy it again"
-        raise SettingsError(msg)
-    return text
 
 
 def _url(name: str, given: str | None, environ: Mapping[str, str], default: str) -> str:

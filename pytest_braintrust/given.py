@@ -46,8 +46,7 @@ class Given:
         how a CI file takes one away.
 
         Raises:
-            SettingsError: an option was given without a value, or the ini file has
-                no text there.
+            SettingsError: an option was given without a value.
         """
         given = self.option(name)
         if given is not None and not given.strip():
@@ -60,7 +59,7 @@ class Given:
         """Whether it is switched on.
 
         Raises:
-            SettingsError: the variable or the ini value is no word for yes or no.
+            SettingsError: the variable is no word for yes or no.
         """
         if self.option(name):
             return True
@@ -77,16 +76,8 @@ class Given:
         return self._option(f"braintrust_{name}")
 
     def ini(self, name: str) -> Any:
-        """What the ini file says.
-
-        Raises:
-            SettingsError: its value is not of the kind that it has to be.
-        """
-        try:
-            return self._ini(f"braintrust_{name}")
-        except (TypeError, ValueError) as error:
-            msg = f"{ini_name(name)}: {error}"
-            raise SettingsError(msg) from None
+        """What the ini file says."""
+        return self._ini(f"braintrust_{name}")
 
     def where(self, name: str, *, from_ini: bool = True) -> str:
         """The name of the place that the value of a setting came from."""

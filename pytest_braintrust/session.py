@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -58,13 +59,22 @@ def start(config: pytest.Config) -> None:
             config.pluginmanager.register(worker, "pytest-braintrust-worker")
         return
     try:
-        read = Given(config.getoption, config.getini, os.environ)
+        read = Given(config.getoption, partial(_ini, config), os.environ)
         settings = settings_room.resolve(read, config.rootpath)
         asked = judging.asked(settings.baseline, read)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     _share_key(config)
     config.pluginmanager.register(Starter(config, settings, asked), "pytest-braintrust")
+
+
+def _ini(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        # What pytest says of a value that is not of its kind does not tell which.
+        msg = f"ini {name}: {error}"
+        raise SettingsError(msg) from None
 
 
 def _share_key(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from pytest_braintrust import baseline, gates
 from pytest_braintrust.baseline import Baseline, Subject
 from pytest_braintrust.comparison.alone import RunMeasures, measure
+from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare
 from pytest_braintrust.errors import BaselineError
@@ -21,6 +22,9 @@ from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+
+#: How many of the tests that got worse are looked at: as many as GitHub annotates.
+WORST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Judgement:
     baseline: Baseline | None
     comparison: RunComparison | None
     verdicts: tuple[Verdict, ...]
+    #: The worst of what got worse.
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(slots=True)
@@ -114,7 +120,8 @@ class Judge:
         """
         found = self._baselines.get(experiment.project)
         measures = measure(store, experiment)
-        compared = None
+        compared: RunComparison | None = None
+        worst: list[Detail] = []
         if found is not None:
             compared = compare(
                 store,
@@ -122,8 +129,13 @@ class Judge:
                 experiment,
                 higher_is_better=self.asked.higher_is_better,
             )
+            worst = details(
+                store, found.experiment, experiment, compared.regressions[:WORST]
+            )
         verdicts = gates.judge(self.asked.gates, measures, compared)
-        return Judgement(experiment, measures, found, compared, tuple(verdicts))
+        return Judgement(
+            experiment, measures, found, compared, tuple(verdicts), tuple(worst)
+        )
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}

@@ -58,6 +58,11 @@ _REPEATED = (
     ("metadata", "NAME=VALUE", "What this run is of, such as model=NAME"),
 )
 
+_FILES = (
+    ("markdown", "Write the summary as Markdown, for a pull request"),
+    ("json", "Write the summary as JSON, for programs"),
+)
+
 _INI_LISTS = (
     ("higher_is_better", "Metrics of which more is better, such as throughput"),
     (
@@ -71,6 +76,7 @@ _SWITCHES = (
     ("all", "Record every test, with or without fixture and marker"),
     ("no_upload", "Keep the run in the local store, also where there is a key"),
     ("no_summary", "Leave out the braintrust section at the end of the run"),
+    ("no_github", "Write no summary and annotations on GitHub Actions"),
     ("fail_on_regression", "Fail the run if a score is worse beyond noise"),
     ("require_baseline", "Fail the run if there is no run to compare with"),
 )
@@ -97,6 +103,8 @@ def pytest_addoption(
     for name, metavar, text in _REPEATED:
         _add(group, _option(name), text, action="append", metavar=metavar)
         parser.addini(f"braintrust_{name}", text, type="linelist", default=[])
+    for name, text in _FILES:
+        _add(group, _option(name), text, metavar="FILE")
     for name, text in _INI_LISTS:
         parser.addini(f"braintrust_{name}", text, type="args", default=[])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from pytest_braintrust import cases, facts, journal, judging, relay
+from pytest_braintrust import cases, facts, journal, judging, publishing, relay
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
@@ -30,6 +30,7 @@ from pytest_braintrust.journal import Journal
 from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
+from pytest_braintrust.publishing import Places, commands, publish
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
@@ -62,10 +63,21 @@ def start(config: pytest.Config) -> None:
         read = Given(config.getoption, partial(_ini, config), os.environ)
         settings = settings_room.resolve(read, config.rootpath)
         asked = judging.asked(settings.baseline, read)
+        folder = config.invocation_params.dir
+        plan = Plan(settings, asked, publishing.places(read, os.environ, folder))
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     _share_key(config)
-    config.pluginmanager.register(Starter(config, settings, asked), "pytest-braintrust")
+    config.pluginmanager.register(Starter(config, plan), "pytest-braintrust")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that options, variables and ini ask of a run."""
+
+    settings: Settings
+    asked: Asked
+    places: Places
 
 
 def _ini(config: pytest.Config, name: str) -> Any:
@@ -144,17 +156,17 @@ def _shared(given: dict[str, Any]) -> Path | None:
 class Starter:
     """Before the session: opens what the run needs, and leaves the rest to others."""
 
-    def __init__(self, config: pytest.Config, settings: Settings, asked: Asked) -> None:
+    def __init__(self, config: pytest.Config, plan: Plan) -> None:
         self._config = config
-        self._settings = settings
-        self._asked = asked
+        self._plan = plan
 
     # Before pytest-xdist starts its workers, which are told of the run.
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        config, settings = self._config, self._settings
+        config, plan = self._config, self._plan
+        settings = plan.settings
         run = describe_run(config, settings)
-        judge = Judge(self._asked, config.rootpath, run.repo_info)
+        judge = Judge(plan.asked, config.rootpath, run.repo_info)
         try:
             store, note = open_somewhere(settings.store)
             judge.choose(store, run.project)
@@ -166,7 +178,7 @@ class Starter:
             raise pytest.UsageError(msg) from None
         run = replace(run, bases=judge.bases())
         keeper = Keeper(store, run.experiment, notes=[note] if note else [])
-        controller = Controller(config, settings, run, keeper, judge)
+        controller = Controller(config, plan, run, keeper, judge)
         config.stash[FINDER] = Finder(
             run.experiment, settings.connection, str(store.directory)
         ).find
@@ -211,14 +223,15 @@ class Controller:
     def __init__(
         self,
         config: pytest.Config,
-        settings: Settings,
+        plan: Plan,
         run: Run,
         keeper: Keeper,
         judge: Judge,
     ) -> None:
         self._config = config
         self._judge = judge
-        self._settings = settings
+        settings = self._settings = plan.settings
+        self._places = plan.places
         self._run = run
         self._keeper = keeper
         editor = self._editor = RowEditor(config, settings.api_key)
@@ -331,10 +344,15 @@ class Controller:
             self._teller.wait(self._delivery, self._keeper.store)
         self._report = self._reported(problems)
         self._apply_gates(session, self._report)
+        self._publish(self._report)
 
     def pytest_terminal_summary(self) -> None:
         if self._report is not None:
             self._teller.show(self._report, summary=self._settings.summary)
+            github = self._places.github
+            if github is not None:
+                root = self._config.rootpath
+                self._teller.command(commands(self._report, github, root))
 
     def _keep(self, payload: Payload, worker: str | None) -> None:
         if self._copies == 1:
@@ -413,6 +431,10 @@ class Controller:
         held = all(each.state == "passed" for each in report.verdicts)
         if not held and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _publish(self, report: RunReport) -> None:
+        problems = tuple(publish(report, self._places))
+        self._report = replace(report, problems=(*report.problems, *problems))
 
     def _editor_problems(self) -> list[str]:
         failures = self._editor.failures

@@ -91,6 +91,13 @@ class Teller:
             style = {line.style: True} if line.style else {}
             reporter.write_line(line.text, **style)
 
+    def command(self, lines: Iterable[str]) -> None:
+        """Write lines that the CI that runs us reads, each from its first column."""
+        reporter = self._terminal
+        if reporter is not None:
+            for line in lines:
+                reporter.write_line(line)
+
     def _line(self, text: str) -> None:
         reporter = self._terminal
         if reporter is not None:

@@ -68,3 +68,40 @@ def test_a_renamed_test_is_the_same_by_its_input(suite: Suite) -> None:
         ("test_a.py::test_answer[1]", "test_b.py::test_answer[1]"),
     )
     assert (found.shared, found.new, found.gone) == (2, (), ())
+
+
+def test_a_failed_gate_ends_the_run_with_status_1(suite: Suite) -> None:
+    """It says which gate, by how much; a run that holds its gates keeps its status."""
+    suite.write(test_a=written(1, 1, 1, 0))
+    held = suite.run("--braintrust-fail-under", "exact=0.75")
+    assert held.status == 0
+    failed = suite.run("--braintrust-fail-under", "exact=0.8")
+    assert failed.status == 1
+    assert "gate failed: exact is 0.75, 0.05 under 0.8" in failed.section
+
+
+def test_a_wrong_gate_is_a_usage_error(suite: Suite) -> None:
+    """Before collection, naming the option."""
+    ran = suite.write(test_a=written(1)).run("--braintrust-fail-under", "exact=high")
+    assert ran.status == 4
+    assert "--braintrust-fail-under: in 'exact=high', 'high' is not a number" in ran
+
+
+def test_github_gets_a_summary_and_annotations(suite: Suite) -> None:
+    """By itself on GitHub Actions, on the line of the test that got worse."""
+    summary = suite.folder / "summary.md"
+    suite.environment |= {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "GITHUB_WORKSPACE": str(suite.folder.parent),
+    }
+    suite.write(test_a=written(*[1] * 10)).run()
+    ran = suite.write(test_a=written(*[0] * 10)).run("--braintrust-markdown=own.md")
+    (line, *_) = [e for e in ran.out.splitlines() if e.startswith("::warning")]
+    assert line.startswith(
+        "::warning file=suite/test_a.py,line=6,title=exact 1 → 0::"
+        "test_a.py::test_answer[0]"
+    )
+    text = (suite.folder / "own.md").read_text(encoding="utf-8")
+    assert "| 🔴 | exact | 1.000 | 0.000 | -1.000 |" in text
+    assert summary.read_text(encoding="utf-8").endswith(text)

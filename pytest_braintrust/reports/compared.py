@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.comparison.result import (
     ERRORED_AT_MOST,
     Measure,
     RunComparison,
-    TestChange,
 )
 from pytest_braintrust.reports.lines import Line, fitted, plain
 
@@ -21,15 +21,17 @@ _STYLES = {"improved": "green", "regressed": "red"}
 _MARKS = {"improved": "▲", "regressed": "▼"}
 
 
-def render(comparison: RunComparison, how: str = "") -> Iterator[Line]:
+def render(
+    comparison: RunComparison, details: Sequence[Detail], how: str = ""
+) -> Iterator[Line]:
     """The table, what it means in words, what changed, and the worst tests."""
     yield Line(
         f"compared with {plain(comparison.base.name)}{f' ({how})' if how else ''}"
     )
     yield from table(comparison.measures)
     yield from words(comparison)
-    yield from _what_changed(comparison)
-    yield from worst(comparison.regressions)
+    yield from what_changed(comparison)
+    yield from worst(details, len(comparison.regressions))
 
 
 def table(measures: Sequence[Measure]) -> Iterator[Line]:
@@ -47,7 +49,7 @@ def table(measures: Sequence[Measure]) -> Iterator[Line]:
 
 def _row(each: Measure) -> str:
     numbers = each.numbers
-    show = _fixed if each.kind == "score" else _short
+    show = shower(each)
     name = plain(each.name)
     if each.kind == "metric" and each.better == "higher":
         name += " (more is better)"
@@ -61,6 +63,11 @@ def _row(each: Measure) -> str:
         f"{show(numbers.difference, '+'):>7}  {span:^17}  "
         f"{each.improved:>6} {each.worsened:>5}"
     )
+
+
+def shower(each: Measure) -> Callable[..., str]:
+    """How the numbers of a measure are written: scores alike, metrics as they come."""
+    return _fixed if each.kind == "score" else _short
 
 
 def _fixed(value: float | None, sign: str = "") -> str:
@@ -118,7 +125,8 @@ def _counts(comparison: RunComparison) -> Iterator[Line]:
     yield Line(", ".join(parts))
 
 
-def _what_changed(comparison: RunComparison) -> Iterator[Line]:
+def what_changed(comparison: RunComparison) -> Iterator[Line]:
+    """Say what the runs recorded about themselves that is not the same."""
     if comparison.drifted:
         yield Line(
             "a score moved and nothing that the runs recorded changed: the model "
@@ -131,15 +139,19 @@ def _what_changed(comparison: RunComparison) -> Iterator[Line]:
         yield Line(f"changed: {plain(each.what)}: {change}")
 
 
-def worst(regressions: Sequence[TestChange]) -> Iterator[Line]:
-    """The tests that lost most."""
-    if not regressions:
+def worst(details: Sequence[Detail], total: int) -> Iterator[Line]:
+    """The tests that lost most, with the first line that is not the same."""
+    if not details:
         return
-    more = len(regressions) - WORST
-    rest = f" (and {more} more)" if more > 0 else ""
+    shown = details[:WORST]
+    rest = f" (and {total - len(shown)} more)" if total > len(shown) else ""
     yield Line(f"worse{rest}:")
-    for each in regressions[:WORST]:
-        part = f" {each.part}" if each.part else ""
-        yield Line(
-            f"  {each.score} {each.then:.3g} → {each.now:.3g}  {plain(each.nodeid)}{part}"
-        )
+    for each in shown:
+        change = each.change
+        part = f" {change.part}" if change.part else ""
+        scores = f"{plain(change.score)} {change.then:.3g} → {change.now:.3g}"
+        yield Line(f"  {scores}  {plain(change.nodeid + part)}")
+        if each.first_difference is not None:
+            old, new = each.first_difference
+            yield Line(f"    - {plain(old)}", "red")
+            yield Line(f"    + {plain(new)}", "green")

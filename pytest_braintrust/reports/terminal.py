@@ -83,7 +83,9 @@ def _experiment(each: ExperimentReport) -> Iterator[Line]:
         yield Line(f"  {name:<{column}}  {score.mean:>6.3f}  {score.count:>6}")
     judged = each.judgement
     if judged is not None and judged.comparison and judged.baseline:
-        yield from compared.render(judged.comparison, judged.baseline.how)
+        yield from compared.render(
+            judged.comparison, judged.details, judged.baseline.how
+        )
 
 
 def tests_text(report: RunReport) -> str:

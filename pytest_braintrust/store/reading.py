@@ -115,6 +115,16 @@ def projects(store: Store) -> list[str]:
     return [row[0] for row in store.query("SELECT DISTINCT project FROM experiments")]
 
 
+def event_of(store: Store, number: int, nodeid: str, part: str) -> str | None:
+    """The encoded event of a test's row; of several trials the last one's."""
+    row = store.one(
+        "SELECT event FROM rows WHERE experiment = ? AND nodeid = ? AND part = ? "
+        "ORDER BY position DESC LIMIT 1",
+        (number, nodeid, part),
+    )
+    return None if row is None else str(row["event"])
+
+
 def unsent(
     store: Store, number: int, *, after: int, limit: int, final_only: bool
 ) -> Iterator[UnsentRow]:

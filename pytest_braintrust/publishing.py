@@ -1,0 +1,129 @@
+"""Write a run's summary where programs and pull requests read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_braintrust.comparison.details import Detail
+from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.given import Given
+from pytest_braintrust.reports import machine, markdown
+from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.reports.run import RunReport
+
+#: GitHub shows this many annotations of a step.
+_MOST_ANNOTATIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GitHub:
+    """What GitHub Actions tells a job of itself."""
+
+    #: The file whose text GitHub shows on the job's page.
+    summary: Path | None
+    #: The checkout, which the files of annotations are relative to.
+    workspace: Path | None
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> GitHub | None:
+        """What the variables say; None outside of GitHub Actions."""
+        if environ.get("GITHUB_ACTIONS") != "true":
+            return None
+        summary = environ.get("GITHUB_STEP_SUMMARY")
+        workspace = environ.get("GITHUB_WORKSPACE")
+        return cls(
+            Path(summary) if summary else None, Path(workspace) if workspace else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a summary goes beside the terminal."""
+
+    markdown: Path | None = None
+    json: Path | None = None
+    github: GitHub | None = None
+
+
+def places(read: Given, environ: Mapping[str, str], folder: Path) -> Places:
+    """Read where the summary is to be written; relative paths start at `folder`.
+
+    Raises:
+        SettingsError: a file is to lie in a folder that does not exist.
+    """
+    return Places(
+        markdown=_file(read, "markdown", folder),
+        json=_file(read, "json", folder),
+        github=None if read.switch("no_github") else GitHub.of(environ),
+    )
+
+
+def _file(read: Given, name: str, folder: Path) -> Path | None:
+    given: str | None = read.option(name)
+    if given is None:
+        return None
+    path = folder / given
+    if not given.strip() or path.is_dir() or not path.parent.is_dir():
+        msg = f"{read.option_name(name)}: {given!r} is no file in a folder that exists"
+        raise SettingsError(msg)
+    return path
+
+
+def publish(report: RunReport, places: Places) -> Iterator[str]:
+    """Write the summary everywhere; answers what could not be written, and why."""
+    if places.markdown is not None:
+        yield from _write(places.markdown, markdown.render(report))
+    if places.json is not None:
+        yield from _write(places.json, machine.render(report))
+    if places.github is not None and places.github.summary is not None:
+        yield from _write(places.github.summary, markdown.render(report), more=True)
+
+
+def _write(path: Path, text: str, *, more: bool = False) -> Iterator[str]:
+    try:
+        with path.open("a" if more else "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        yield f"cannot write {path}: {error.strerror or error}"
+
+
+def commands(report: RunReport, github: GitHub, root: Path) -> Iterator[str]:
+    """Workflow commands that mark the line of each test that got worse.
+
+    Their form: GitHub's "Workflow commands for GitHub Actions".
+    """
+    found = [
+        detail
+        for each in report.experiments
+        if each.judgement is not None
+        for detail in each.judgement.details
+        if detail.file
+    ]
+    for each in found[:_MOST_ANNOTATIONS]:
+        yield _annotation(each, github, root)
+
+
+def _annotation(detail: Detail, github: GitHub, root: Path) -> str:
+    change = detail.change
+    file = os.path.relpath(root / detail.file, github.workspace or root)
+    title = f"{change.score} {change.then:.3g} → {change.now:.3g}"
+    message = f"{change.nodeid} {change.part}".strip()
+    if detail.first_difference is not None:
+        old, new = detail.first_difference
+        message += f"\nthen: {old}\nnow: {new}"
+    return (
+        f"::warning file={_property(file)},line={detail.line},"
+        f"title={_property(title)}::{_data(message)}"
+    )
+
+
+def _data(text: str) -> str:
+    lines = "\n".join(plain(line) for line in text.split("\n"))
+    return lines.replace("%", "%25").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,128 @@
+"""The summary of a run as JSON, for programs; names are only ever added to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_braintrust.comparison.result import Measure, RunComparison, TestChange
+from pytest_braintrust.judging import Judgement
+from pytest_braintrust.reports.run import ExperimentReport, RunReport
+from pytest_braintrust.statistics import Estimate
+
+FORMAT = 1
+
+
+def render(report: RunReport) -> str:
+    """The whole summary as text; ends with a line break."""
+    return json.dumps(plain_report(report), indent=2) + "\n"
+
+
+def plain_report(report: RunReport) -> dict[str, Any]:
+    """The summary as plain values."""
+    return {
+        "format": FORMAT,
+        "tests": dict(report.tests),
+        "store": report.store,
+        "upload": report.upload,
+        "recorded": report.recorded,
+        "problems": list(report.problems),
+        "experiments": [_experiment(each) for each in report.experiments],
+    }
+
+
+def _experiment(each: ExperimentReport) -> dict[str, Any]:
+    rows = each.rows
+    return {
+        "project": each.project,
+        "name": each.name,
+        "url": each.url if rows.sent else None,
+        "rows": {
+            "recorded": rows.recorded,
+            "sent": rows.sent,
+            "pending": rows.pending,
+            "refused": rows.refused,
+        },
+        **(_judgement(each.judgement) if each.judgement is not None else {}),
+    }
+
+
+def _judgement(judged: Judgement) -> dict[str, Any]:
+    measures = judged.measures
+    return {
+        "scores": {name: _estimate(e) for name, e in measures.scores.items()},
+        "metrics": {name: _estimate(e) for name, e in measures.metrics.items()},
+        "errored": measures.errored,
+        "gates": [{"state": e.state, "text": e.text} for e in judged.verdicts],
+        "comparison": judged.comparison and plain_comparison(judged.comparison),
+    }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    interval = found.interval
+    return {
+        "mean": found.mean,
+        "interval": list(interval) if interval is not None else None,
+        "tests": found.tests,
+    }
+
+
+def plain_comparison(found: RunComparison) -> dict[str, Any]:
+    """A comparison as plain values."""
+    return {
+        "base": {
+            "id": found.base.id,
+            "name": found.base.name,
+            "branch": found.base.branch,
+            "commit": found.base.commit,
+        },
+        "tests": {
+            "shared": found.shared,
+            "new": list(found.new),
+            "gone": list(found.gone),
+            "renamed": [list(each) for each in found.renamed],
+            "errored_then": found.errored_then,
+            "errored_now": found.errored_now,
+        },
+        "measures": [_measure(each) for each in found.measures],
+        "changed": [
+            {"what": each.what, "then": each.then, "now": each.now}
+            for each in found.differences
+        ],
+        "drifted": found.drifted,
+        "worse": [plain_change(each) for each in found.regressions],
+    }
+
+
+def _measure(each: Measure) -> dict[str, Any]:
+    numbers = each.numbers
+    return {
+        "name": each.name,
+        "kind": each.kind,
+        "better": each.better,
+        "then": numbers.then,
+        "now": numbers.now,
+        "difference": numbers.difference,
+        "interval": list(numbers.interval) if numbers.interval is not None else None,
+        "p_value": numbers.p_value,
+        "p_value_corrected": each.p_value,
+        "method": numbers.method,
+        "tests": numbers.tests,
+        "tests_better": each.improved,
+        "tests_worse": each.worsened,
+        "verdict": each.verdict,
+        "detectable": each.sensitivity.detectable,
+        "tests_needed": each.sensitivity.tests_needed,
+    }
+
+
+def plain_change(each: TestChange) -> Mapping[str, Any]:
+    """A test whose score moved, as plain values."""
+    return {
+        "nodeid": each.nodeid,
+        "row": each.part,
+        "score": each.score,
+        "then": each.then,
+        "now": each.now,
+    }

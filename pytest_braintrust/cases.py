@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from pytest_braintrust.events import Case
 from pytest_braintrust.fields import Fields, checked
-from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.jsonable import plain_text, text_of
 from pytest_braintrust.sources import source_hash
 
 MARKER = "braintrust"
@@ -64,35 +64,35 @@ def without_group(nodeid: str) -> str:
     return plain_text(f"{path}::{name}" if path else name)
 
 
-def check_marker(item: pytest.Item) -> None:
-    """Refuse a marker that says what we do not know, before any test runs.
-
-    Raises:
-        pytest.UsageError: an unknown keyword, positional arguments, or a value
-            that is not of its kind.
-    """
-    for mark in item.iter_markers(MARKER):
-        wrong = [name for name in mark.kwargs if name not in _MARKER_KEYWORDS]
-        if mark.args or wrong:
-            what = f"no keyword {wrong[0]!r}" if wrong else "no positional arguments"
-            msg = (
-                f"{item.nodeid}: the marker braintrust takes {what}; it takes "
-                f"{', '.join(_MARKER_KEYWORDS)}"
-            )
-            raise pytest.UsageError(msg)
-        _check_values(item, mark.kwargs)
+def marker_faults(items: Iterable[object]) -> Iterator[str]:
+    """What is wrong with the markers of collected tests, once for each marker."""
+    seen: set[int] = set()
+    for item in items:
+        if not isinstance(item, pytest.Item):
+            continue
+        for mark in item.iter_markers(MARKER):
+            # The tests of a class or a parametrisation share theirs.
+            if id(mark) not in seen:
+                seen.add(id(mark))
+                yield from _faults(item, mark)
 
 
-def _check_values(item: pytest.Item, said: Mapping[str, Any]) -> None:
-    project = said.get("project")
-    try:
-        checked(tags=said.get("tags"), metadata=said.get("metadata"))
-    except ValueError as error:
-        msg = f"{item.nodeid}: the marker braintrust: {error}"
-        raise pytest.UsageError(msg) from None
-    if project is not None and (not isinstance(project, str) or not project.strip()):
-        msg = f"{item.nodeid}: the marker braintrust: project is not a name"
-        raise pytest.UsageError(msg)
+def _faults(item: pytest.Item, mark: pytest.Mark) -> Iterator[str]:
+    about = f"{plain_text(item.nodeid)}: the marker {MARKER}"
+    takes = ", ".join(_MARKER_KEYWORDS)
+    if mark.args:
+        yield f"{about} takes no positional arguments; it takes {takes}"
+    for name in mark.kwargs:
+        if name not in _MARKER_KEYWORDS:
+            yield f"{about} has no keyword {name!r}; it takes {takes}"
+    project = mark.kwargs.get("project")
+    if project is not None and not (isinstance(project, str) and project.strip()):
+        yield f"{about}: project is {text_of(project)}; give a name"
+    for name in ("tags", "metadata"):
+        try:
+            checked(**{name: mark.kwargs.get(name)})
+        except ValueError as error:
+            yield f"{about}: {error}"
 
 
 def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:

@@ -53,6 +53,17 @@ class Recorder:
         self._item: pytest.Item | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        # As an error of the module: pytest and pytest-xdist tell of those alike.
+        faults = "\n".join(cases.marker_faults(report.result or ()))
+        if faults:
+            report.outcome, report.longrepr, report.result = "failed", faults, []
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:

@@ -24,6 +24,7 @@ from pytest_braintrust.statistics import (
     PairedAccumulator,
     compare,
     estimate,
+    flips,
     holm,
     normal_quantile,
     sensitivity,
@@ -224,8 +225,8 @@ def test_all_in_one_direction_is_the_smallest_p_value_there_is(seed: int) -> Non
 
 def test_a_unit_that_does_not_divide_all_differences_is_none() -> None:
     """Noise just below the tolerance leads Euclid's algorithm to one that is off."""
-    assert statistics._common_unit([34.0, 4849.0000001146855]) is None
-    assert statistics._common_unit([34.0, 4849.0]) == 1.0
+    assert flips._common_unit([34.0, 4849.0000001146855]) is None
+    assert flips._common_unit([34.0, 4849.0]) == 1.0
 
 
 # The corners

@@ -199,21 +199,37 @@ def hash_of(value: Json) -> str:
     return blake2b(dumps(value).encode("ascii"), digest_size=8).hexdigest()
 
 
-def as_errored(row: Row, error: str) -> dict[str, Any]:
-    """The event of a row whose test could not end, with what it had logged."""
+def with_error(row: Row, error: str, *, failed: bool) -> dict[str, Any]:
+    """The event of a row whose test could not end, with what it had logged.
+
+    Args:
+        row: The row so far.
+        error: Why the test could not end.
+        failed: Whether the test's body is known to have failed before.
+    """
     event: dict[str, Any] = json.loads(row["event"])
-    event["scores"].pop(PASS, None)
     event["error"] = "\n\n".join(filter(None, [event["error"], error]))
-    event["metadata"]["pytest"]["outcome"] = "errored"
+    if not failed:
+        event["scores"].pop(PASS, None)
+        event["metadata"]["pytest"]["outcome"] = "errored"
     return event
 
 
-def with_attempts(row: Row, attempts: Sequence[dict[str, Json]]) -> Row:
-    """The row of a test that was tried before in a worker that died."""
+def with_attempts(
+    row: Row, attempts: Sequence[dict[str, Json]], row_id: str | None
+) -> Row:
+    """The row of a test that was tried before, in a worker that died.
+
+    Args:
+        row: The row of the last attempt.
+        attempts: The attempts in workers that died.
+        row_id: The id that the row had then, if it had one: it stays the same row.
+    """
     event: dict[str, Any] = json.loads(row["event"])
+    event["id"] = row_id or event["id"]
     facts = event["metadata"]["pytest"]
     facts["attempts"] = [*attempts, *facts.get("attempts", [])]
-    return Row({**row, "event": dumps(event)})
+    return encode(event, part=row["part"], project=row["project"])
 
 
 def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:

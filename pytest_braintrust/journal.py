@@ -29,9 +29,9 @@ class Journal:
     path: Path
 
     @classmethod
-    def of(cls, directory: Path, session_id: str, worker: str) -> Journal:
-        """The journal of a worker of a session, in a store's directory."""
-        return cls(directory / FOLDER / session_id / f"{worker}.json")
+    def of(cls, folder: Path, worker: str) -> Journal:
+        """The journal of a worker, in the folder of its session."""
+        return cls(folder / f"{worker}.json")
 
     def write(self, payload: Payload) -> None:
         """Replace what is written. A full disk costs the copy, not the test."""
@@ -47,21 +47,31 @@ class Journal:
         except (OSError, ValueError):
             return None
 
+    def remove(self) -> None:
+        """Take away what is written, once it is kept elsewhere."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
-def read_all(directory: Path, session_id: str) -> Iterator[tuple[str, Payload]]:
+
+def folder_of(directory: Path, session_id: str) -> Path:
+    """The folder of a session's journals, in a store's directory."""
+    return directory / FOLDER / session_id
+
+
+def read_all(folder: Path) -> Iterator[tuple[str, Payload]]:
     """What every worker of a session wrote last, by worker."""
-    for path in sorted((directory / FOLDER / session_id).glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         payload = Journal(path).read()
         if payload is not None:
             yield path.stem, payload
 
 
-def make_folder(directory: Path, session_id: str) -> None:
+def make_folder(folder: Path) -> None:
     """Make the folder of a session's journals, for us alone."""
     with contextlib.suppress(OSError):
-        (directory / FOLDER / session_id).mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True)
 
 
-def remove_folder(directory: Path, session_id: str) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove the folder of a session's journals."""
-    shutil.rmtree(directory / FOLDER / session_id, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from threading import RLock
 
 from pytest_braintrust.errors import StoreCorrupt, StoreError
 from pytest_braintrust.events import TAIL, Row, teardown_tail
-from pytest_braintrust.store import connection, writing
+from pytest_braintrust.store import connection, reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.writing import End, NewExperiment, Put
@@ -25,13 +25,18 @@ Describe = Callable[[str], NewExperiment]
 
 
 @dataclass(slots=True)
-class _Kept:
-    """The rows of the test that a worker told of last."""
+class Told:
+    """What a worker told of its last test."""
 
     nodeid: str
     rows: dict[str, Row]
-    #: Whether they are on their way to the store, or only held in case of a crash.
-    written: bool
+    #: Those that are on their way to the store; the others are only held, in case
+    #: that the worker dies.
+    written: dict[str, Row]
+    #: Whether the test's body is known to have failed.
+    failed: bool = False
+    #: Whether the test ended, so that nothing more is to come.
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +60,42 @@ class Keeper:
     notes: list[str] = field(default_factory=list)
     _experiments: dict[str, StoredExperiment] = field(default_factory=dict)
     _owed: list[_Owed] = field(default_factory=list)
-    _last: dict[str | None, _Kept] = field(default_factory=dict)
+    _last: dict[str | None, Told] = field(default_factory=dict)
+    _settled: bool = False
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
 
     def keep(
-        self, nodeid: str, rows: list[Row], *, final: bool, worker: str | None
+        self,
+        nodeid: str,
+        rows: list[Row],
+        *,
+        final: bool,
+        worker: str | None,
+        failed: bool = False,
     ) -> None:
         """Write the rows of a test as they stand; what they no longer have goes."""
         with self._lock:
-            before = self._last.get(worker)
-            known: dict[str, Row] = {}
-            if before is not None and before.nodeid == nodeid and before.written:
-                known = before.rows
+            before = self.last_of(nodeid, worker)
+            known = {} if before is None else before.written
             now = {row["id"]: row for row in rows}
             self._owe(rows, final=final)
             gone = [row for row_id, row in known.items() if row_id not in now]
             self._owe(gone, final=final, gone=True)
             self.recorded += len(now.keys() - known.keys()) - len(gone)
-            self._last[worker] = _Kept(nodeid, now, written=True)
+            self._last[worker] = Told(nodeid, now, now, failed=failed, ended=final)
+            self._write()
+
+    def amend(self, rows: list[Row]) -> None:
+        """Write what was said of a test after it ended, beside the tests after it.
+
+        Not after `settle`: the count is made up then.
+        """
+        with self._lock:
+            if self._settled:
+                return
+            self.recorded += sum(not self._is_kept(row) for row in rows)
+            self._owe(rows, final=True)
             self._write()
 
     def end(self, nodeid: str, teardown: float, worker: str | None) -> None:
@@ -83,9 +105,10 @@ class Keeper:
         teardown, and every test would pay for it.
         """
         with self._lock:
-            last = self._last.get(worker)
-            if last is None or last.nodeid != nodeid or not last.written:
+            last = self.last_of(nodeid, worker)
+            if last is None or last.rows is not last.written:
                 return
+            last.ended = True
             for row in last.rows.values():
                 tail = teardown_tail(row, teardown)
                 self._owed.append(_Owed(row, End(row["id"], len(TAIL), tail)))
@@ -93,22 +116,20 @@ class Keeper:
     def hold(self, nodeid: str, rows: list[Row], worker: str | None) -> None:
         """Remember the rows of a test that only starts, should its worker die."""
         with self._lock:
-            before = self._last.get(worker)
-            if before is None or before.nodeid != nodeid or not before.written:
-                held = {row["id"]: row for row in rows}
-                self._last[worker] = _Kept(nodeid, held, written=False)
+            before = self.last_of(nodeid, worker)
+            held = {row["id"]: row for row in rows}
+            self._last[worker] = Told(nodeid, held, before.written if before else {})
 
-    def drop(self, rows: list[Row]) -> None:
-        """Take rows out again."""
+    def hand_over(self, nodeid: str, worker: str | None, to: str | None) -> None:
+        """Let the rows of a test that died with its worker be those of another's."""
         with self._lock:
-            self._owe(rows, final=True, gone=True)
-            self.recorded -= len(rows)
-            self._write()
+            if worker != to and self.last_of(nodeid, worker) is not None:
+                self._last[to] = self._last.pop(worker)
 
-    def last_of(self, nodeid: str, worker: str | None) -> list[Row]:
-        """The rows known so far of the test that a worker runs."""
-        kept = self._last.get(worker)
-        return list(kept.rows.values()) if kept and kept.nodeid == nodeid else []
+    def last_of(self, nodeid: str, worker: str | None) -> Told | None:
+        """What is known so far of a test, if it is the last that a worker told of."""
+        told = self._last.get(worker)
+        return told if told is not None and told.nodeid == nodeid else None
 
     @property
     def owed(self) -> int:
@@ -116,9 +137,21 @@ class Keeper:
         return len(self._owed)
 
     def settle(self) -> None:
-        """Try once more to write what is owed."""
+        """Try once more to write what is owed, and let threads no longer add to it."""
         with self._lock:
+            self._settled = True
             self._write()
+
+    def _is_kept(self, row: Row) -> bool:
+        if any(each.row["id"] == row["id"] for each in self._owed):
+            return True
+        try:
+            number = self._experiment(row).number
+            return reading.has_row(self.store, number, row["id"])
+        except StoreError:
+            # What cannot be looked up cannot be written either: the count of what
+            # is missing tells of it.
+            return True
 
     def _owe(self, rows: list[Row], *, final: bool, gone: bool = False) -> None:
         self._owed += [_Owed(row, Put(row, final, gone)) for row in rows]

@@ -6,6 +6,7 @@ whatever changes a recording holds its lock.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,6 +28,10 @@ _CLOCK = (time.time,)
 
 #: Error texts of earlier attempts are kept to this many characters.
 _ATTEMPT_ERROR_CHARACTERS = 4_000
+
+
+#: What a row says whose test was cut off.
+CUT_OFF = "the run ended while this test was running"
 
 
 def now() -> float:
@@ -88,10 +93,14 @@ class Recording:
     parts: list[Part] = field(default_factory=list)
     phases: dict[str, PhaseReport] = field(default_factory=dict)
     attempts: list[dict[str, Json]] = field(default_factory=list)
+    #: What failed in subtests: pytest fails the test for it, and does not raise.
+    failed_inside: list[str] = field(default_factory=list)
     raised: BaseException | None = None
     start: float = field(default_factory=now)
     end: float | None = None
     started: bool = False
+    #: Whether a phase is running: a report that is made then tells of a subtest.
+    in_phase: bool = False
     #: Whether the report of the test's last phase was made.
     ended: bool = False
     #: Whether more was said than the last `rows` told.
@@ -100,8 +109,20 @@ class Recording:
     told: bool = False
     #: Called after each word; what it does is up to who runs the test.
     on_log: Callable[[Recording], None] | None = None
+    #: The process that runs the test.
+    pid: int = field(default_factory=os.getpid)
     lock: RLock = field(default_factory=RLock)
-    _cut_off: str | None = None
+    _cut_off: bool = False
+
+    @property
+    def body_failed(self) -> bool:
+        """Whether the test's body ended, and failed."""
+        return "call" in self.phases and self._outcome() == "failed"
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is one that the test forked, and has no say here."""
+        return os.getpid() != self.pid
 
     @property
     def said_anything(self) -> bool:
@@ -116,38 +137,45 @@ class Recording:
                 self.said, self.raised, self.end = Fields(), None, None
                 self.parts.clear()
                 self.phases.clear()
+                self.failed_inside.clear()
             self.started, self.ended, self.told = True, False, False
+            # pytest-forked runs the whole test in a process of its own.
+            self.pid, self.in_phase = os.getpid(), True
             self.start = now()
 
     def enter_body(self) -> None:
         """Note that the test's own body starts: its time is the row's."""
         with self.lock:
-            self.start = now()
+            self.start, self.in_phase = now(), True
 
     def leave_body(self, raised: BaseException | None) -> None:
         """Note the end of the body. Plugins that rerun a test report only the last."""
         with self.lock:
-            self.end, self.raised = now(), raised
+            self.end, self.raised, self.in_phase = now(), raised, False
 
     def saw(self, report: PhaseReport) -> None:
-        """Note the report of a phase."""
+        """Note the report of a phase, or of a subtest that ended in it."""
         with self.lock:
+            if self.in_phase:
+                if report.outcome == "failed":
+                    self.failed_inside.append(report.longreprtext)
+                return
             self.phases[report.when or "call"] = report
             self.ended = report.when == "teardown"
             if report.outcome != "passed":
                 self.changed = True
 
-    def cut_off(self, reason: str) -> None:
+    def cut_off(self) -> None:
         """Note that the test will not end."""
         with self.lock:
-            self._cut_off, self.ended = reason, True
+            self._cut_off, self.ended = True, True
 
     def log(self, said: Fields, part: Part | None = None) -> None:
         """Merge what one call said into its row."""
         with self.lock:
             (part.said if part else self.said).merge(said)
             self.changed = True
-            if self.on_log is not None:
+            if self.on_log is not None and not self.forked:
                 self.on_log(self)
 
     def open_part(self, name: str, said: Fields) -> Part:
@@ -170,18 +198,20 @@ class Recording:
             ]
 
     def _outcome(self) -> Outcome:
-        if self._cut_off is not None:
+        told = self._told_outcome()
+        if told == "failed" and _is_any_of(self.raised, self.infrastructure):
             return "errored"
-        outcome = self._told_outcome()
-        if outcome == "failed" and _is_any_of(self.raised, self.infrastructure):
-            return "errored"
-        return outcome
+        # That a body failed is a fact, also where its teardown was cut off.
+        body_failed = told == "failed" and "call" in self.phases
+        return "errored" if self._cut_off and not body_failed else told
 
     def _told_outcome(self) -> Outcome:
-        if self.raised is None or "call" in self.phases:
-            return outcome_of(self.phases)
-        skipped = isinstance(self.raised, pytest.skip.Exception)
-        return "skipped" if skipped else "failed"
+        if self.raised is not None and "call" not in self.phases:
+            skipped = isinstance(self.raised, pytest.skip.Exception)
+            return "skipped" if skipped else "failed"
+        told = outcome_of(self.phases)
+        passed = told in {"passed", "xpassed"}
+        return "failed" if passed and self.failed_inside else told
 
     def _events(self, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._has_own_row(outcome):
@@ -233,10 +263,11 @@ class Recording:
             for each in self.phases.values()
             if each.outcome == "failed"
         ]
+        texts += self.failed_inside
         if self.raised is not None and "call" not in self.phases:
             texts.append("".join(traceback.format_exception(self.raised)))
-        if self._cut_off is not None:
-            texts.append(self._cut_off)
+        if self._cut_off:
+            texts.append(CUT_OFF)
         return plain_text("\n\n".join(texts)) or None
 
     def _attempt(self) -> dict[str, Json]:

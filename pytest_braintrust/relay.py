@@ -8,7 +8,9 @@ rows with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, cast
+from collections.abc import Iterator
+from queue import Empty
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pytest_braintrust.events import Row
 
@@ -26,6 +28,8 @@ class Payload(TypedDict):
     final: bool
     #: Whether the test has said anything yet.
     said: bool
+    #: Whether the test's body is known to have failed.
+    failed: bool
     #: Rows of the test so far; what is in an earlier payload and not here is gone.
     #: None: as in the payload before, the test only ended.
     rows: list[Row] | None
@@ -41,3 +45,23 @@ def attach(report: pytest.TestReport, payload: Payload) -> None:
 def detach(report: pytest.TestReport) -> Payload | None:
     """Take the payload off a report, so that no other plugin writes it anywhere."""
     return cast("Payload | None", report.__dict__.pop(_ATTRIBUTE, None))
+
+
+def unread(config: pytest.Config) -> Iterator[tuple[Any, pytest.TestReport | None]]:
+    """What workers sent that pytest-xdist did not come to read before the run ended.
+
+    It stops reading at Ctrl-C, and the tests of these reports have ended all the same.
+    Answers the node that sent each report, and None for the report where the worker
+    itself ended.
+    """
+    queue = getattr(config.pluginmanager.get_plugin("dsession"), "queue", None)
+    while queue is not None:
+        try:
+            name, told = queue.get_nowait()
+        except Empty:
+            return
+        if name == "testreport":
+            told["rep"].node = told["node"]
+            yield told["node"], told["rep"]
+        elif name == "workerfinished":
+            yield told["node"], None

@@ -83,9 +83,16 @@ class Recorder:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         recording = item.stash.get(RECORDING, None)
-        if recording is not None:
-            recording.begin()
-        yield
+        if recording is None:
+            yield
+            return
+        recording.begin()
+        if recording.attempts and recording.on_log is not None:
+            recording.on_log(recording)
+        try:
+            yield
+        finally:
+            recording.in_phase = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -102,30 +109,52 @@ class Recorder:
         recording.leave_body(None)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        recording = item.stash.get(RECORDING, None)
+        if recording is None:
+            yield
+            return
+        recording.in_phase = True
+        try:
+            yield
+        finally:
+            recording.in_phase = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         recording = item.stash.get(RECORDING, None)
-        if recording is not None:
-            recording.saw(report)
-            if recording.ended and recording.told and not recording.changed:
-                relay.attach(report, _only_ended(recording, report.duration))
-            elif report.when != "setup" or not report.passed or self._way.with_setup:
-                payload = self._payload(item, recording, final=recording.ended)
-                relay.attach(report, payload)
+        if recording is None or recording.forked:
+            return report
+        recording.saw(report)
+        if not recording.in_phase:
+            self._tell(item, recording, report)
         return report
 
-    def cut_off(self) -> list[Payload]:
+    def _tell(
+        self, item: pytest.Item, recording: Recording, report: pytest.TestReport
+    ) -> None:
+        if recording.ended and recording.told and not recording.changed:
+            relay.attach(report, _only_ended(recording, report.duration))
+        elif report.when != "setup" or not report.passed or self._way.with_setup:
+            payload = self._payload(item, recording, final=recording.ended)
+            relay.attach(report, payload)
+            if payload["failed"] and not payload["final"] and self._way.running:
+                # Should the worker die in the teardown, the body's failure counts.
+                self._way.running(payload)
+
+    def cut_off(self) -> Payload | None:
         """The rows of the test that was running when the run ended, if it said any."""
         item = self._item
         recording = item.stash.get(RECORDING, None) if item is not None else None
         if item is None or recording is None or recording.ended:
-            return []
+            return None
         if not recording.said_anything:
-            return []
-        recording.cut_off("the run ended while this test was running")
-        return [self._payload(item, recording, final=True)]
+            return None
+        recording.cut_off()
+        return self._payload(item, recording, final=True)
 
     def _tell_running(self, item: pytest.Item, recording: Recording) -> None:
         tell = self._way.running
@@ -160,6 +189,7 @@ class Recorder:
             nodeid=recording.case.nodeid,
             final=final,
             said=recording.said_anything,
+            failed=recording.body_failed,
             rows=rows,
             teardown=0.0,
         )
@@ -170,6 +200,7 @@ def _only_ended(recording: Recording, teardown: float) -> Payload:
         nodeid=recording.case.nodeid,
         final=True,
         said=recording.said_anything,
+        failed=False,
         rows=None,
         teardown=teardown,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
+from pytest_braintrust.events import Row
 from pytest_braintrust.git import repo_info
 from pytest_braintrust.given import Given
 from pytest_braintrust.journal import Journal
@@ -38,7 +39,7 @@ from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store import writing
-from pytest_braintrust.tally import CRASH, Tally
+from pytest_braintrust.tally import CRASH, Tally, is_superseded
 from pytest_braintrust.telling import Teller
 
 _RECORDER = "pytest-braintrust-recorder"
@@ -107,7 +108,7 @@ class Worker:
         self._id: str = workerinput["workerid"]
         self._rules = Rules(given["record_all"], frozenset(given["infrastructure"]))
         self._editor = RowEditor(config, given["api_key"])
-        self._late: dict[str, Payload] = {}
+        self._late: dict[str, Row] = {}
         self._recorder: Recorder | None = None
         run = Run(**given["run"])
         connection = given["connection"]
@@ -118,7 +119,10 @@ class Worker:
             None if directory is None else str(directory),
         )
         config.stash[FINDER] = finder.find
-        self._journal = directory and Journal.of(directory, run.session_id, self._id)
+        self._journal: Journal | None = None
+        if directory is not None:
+            folder = journal.folder_of(directory, run.session_id)
+            self._journal = Journal.of(folder, self._id)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
@@ -133,23 +137,39 @@ class Worker:
         self._config.pluginmanager.register(self._recorder, _RECORDER)
 
     def _hand_late(self, payload: Payload) -> None:
-        self._late[payload["nodeid"]] = payload
+        for row in payload["rows"] or []:
+            self._late[row["id"]] = row
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        cut_off = self._recorder.cut_off() if self._recorder else []
-        # What threads said after their test ended has no report to travel with.
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        # What threads said after their test ended has no report to travel with, nor
+        # has a test that was cut off.
         self._config.workeroutput[_KEY] = {  # type: ignore[attr-defined]
-            "late": [*self._late.values(), *cut_off],
+            "late": list(self._late.values()),
+            "cut_off": self._recorder.cut_off() if self._recorder else None,
             "failures": self._editor.failures,
+            "recorded": self._recorded(session),
         }
+
+    def _recorded(self, session: pytest.Session) -> str | None:
+        """A digit for each test, 1 where it records: of those that died we know less.
+
+        None where a journal tells of them.
+        """
+        if self._journal is not None:
+            return None
+        flags = (
+            cases.is_recorded(item, record_all=self._rules.record_all)
+            for item in session.items
+        )
+        return "".join("1" if flag else "0" for flag in flags)
 
 
 def _shared(given: dict[str, Any]) -> Path | None:
     """The store's directory where this worker sees the controller's disk."""
     directory = Path(given["directory"])
     same_machine: bool = given["host"] == socket.gethostname()
-    folder = directory / journal.FOLDER / given["run"]["session_id"]
+    folder = journal.folder_of(directory, given["run"]["session_id"])
     return directory if same_machine and folder.is_dir() else None
 
 
@@ -235,16 +255,20 @@ class Controller:
         self._run = run
         self._keeper = keeper
         editor = self._editor = RowEditor(config, settings.api_key)
+        self._pid = os.getpid()
         self._tally = Tally()
         self._teller = Teller(config)
         self._delivery = _delivery(settings, run)
-        self._crashes = Crashes(keeper, editor)
-        self._copies = 1
+        self._journals = journal.folder_of(keeper.store.directory, run.session_id)
+        self._crashes = Crashes(keeper, editor, self._journals)
+        #: What workers collected, and which of it they said is recorded.
+        self._ids: Sequence[str] = ()
+        self._recorded: set[str] = set()
         self._report: RunReport | None = None
         self.recorder = Recorder(
             Rules(settings.record_all, settings.infrastructure_errors),
             editor=editor,
-            way=Way(late=lambda payload: self._keep(payload, None)),
+            way=Way(late=lambda payload: keeper.amend(payload["rows"] or [])),
             worker=None,
         )
 
@@ -252,17 +276,24 @@ class Controller:
     def _directory(self) -> Path:
         return self._keeper.store.directory
 
+    @property
+    def _forked(self) -> bool:
+        """Whether this process is one that a test forked, and runs on as pytest."""
+        return os.getpid() != self._pid
+
     def start(self) -> None:
         """Start what goes on beside the tests."""
-        journal.make_folder(self._directory, self._run.session_id)
+        journal.make_folder(self._journals)
         if self._delivery is not None:
             self._delivery.start(self._keeper.store)
 
     def close(self) -> None:
         """End what goes on beside the tests, however the run ended."""
+        if self._forked:
+            return
         if self._delivery is not None:
             self._delivery.close()
-        journal.remove_folder(self._directory, self._run.session_id)
+        journal.remove_folder(self._journals)
         self._keeper.store.close()
 
     # Workers of pytest-xdist
@@ -270,7 +301,8 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         if self._config.getoption("dist", default="no") == "each":
-            self._copies = len(specs)
+            self._tally.copies = len(specs)
+            self._crashes.repeats = False
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -287,17 +319,25 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        self._tally.collected = len(ids) * self._copies
-        self._teller.note_shared_ids(cases.without_group(each) for each in ids)
+        self._ids = ids
+        self._tally.collected_by_worker(len(ids))
+        self._teller.note_shared_ids(self._clean(each) for each in ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         # A worker that died never got to give its output.
         output = getattr(node, "workeroutput", None) or {}
-        told = output.get(_KEY, {})
-        for payload in told.get("late", []):
-            self._keep(payload, node.gateway.id)
+        # Taken, because a worker that was interrupted goes down twice.
+        told = output.pop(_KEY, {})
+        worker: str = node.gateway.id
+        self._keeper.amend(told.get("late", []))
         self._editor.failures += told.get("failures", [])
+        pairs = zip(self._ids, told.get("recorded") or "", strict=False)
+        self._recorded.update(self._clean(each) for each, flag in pairs if flag == "1")
+        cut_off = told.get("cut_off")
+        if cut_off is not None:
+            self._crashes.cut_off(cut_off, worker)
+            self._tally.lost(cut_off["nodeid"], worker)
 
     # The session
 
@@ -324,27 +364,31 @@ class Controller:
     # Before other plugins, which would write the rows wherever they write reports.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        payload = relay.detach(report)
+        if self._forked:
+            return
         node = getattr(report, "node", None)
         worker: str | None = None if node is None else node.gateway.id
-        payload = relay.detach(report)
-        if payload is not None and report.when == "setup" and report.passed:
-            self._keeper.hold(payload["nodeid"], payload["rows"] or [], worker)
-        elif payload is not None:
-            self._keep(payload, worker)
-        if report.when == CRASH and report.outcome == "failed":
-            self._crashed(report, worker)
-        self._tally.saw(report, worker)
+        nodeid = self._clean(report.nodeid)
+        if payload is not None:
+            self._take(payload, report, worker)
+        if report.when == CRASH:
+            last = not is_superseded(report)
+            self._crashes.saw(nodeid, report.longreprtext, worker, last=last)
+        self._tally.saw(report, worker, nodeid)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        self._keep_cut_off()
-        self._keeper.settle()
-        problems = self._finish(int(exitstatus))
-        if self._delivery is not None:
-            self._teller.wait(self._delivery, self._keeper.store)
-        self._report = self._reported(problems)
-        self._apply_gates(session, self._report)
-        self._publish(self._report)
+    # Around the end of pytest-xdist's workers, whatever interrupts that, and inside
+    # of the terminal's own wrapper, which has the summary shown.
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if not self._forked:
+                self._take_what_is_left(session)
+                self._end(session, int(exitstatus))
 
     def pytest_terminal_summary(self) -> None:
         if self._report is not None:
@@ -354,43 +398,64 @@ class Controller:
                 root = self._config.rootpath
                 self._teller.command(commands(self._report, github, root))
 
-    def _keep(self, payload: Payload, worker: str | None) -> None:
-        if self._copies == 1:
-            payload = self._crashes.again(payload)
+    def _take(
+        self, payload: Payload, report: pytest.TestReport, worker: str | None
+    ) -> None:
+        payload = self._crashes.again(payload, worker)
         nodeid, rows = payload["nodeid"], payload["rows"]
         if rows is None:
             self._keeper.end(nodeid, payload["teardown"], worker)
+        elif report.when == "setup" and report.passed:
+            self._keeper.hold(nodeid, rows, worker)
         else:
-            self._keeper.keep(nodeid, rows, final=payload["final"], worker=worker)
-
-    def _crashed(self, report: pytest.TestReport, worker: str | None) -> None:
-        nodeid = report.nodeid
-        if self._config.getoption("dist", default="no") == "loadgroup":
-            nodeid = cases.without_group(nodeid)
-        left = self._journal(worker).read()
-        if left is None or left["nodeid"] != nodeid:
-            rows = self._keeper.last_of(nodeid, worker)
-            left = Payload(
-                nodeid=nodeid, final=False, said=False, rows=rows, teardown=0.0
+            self._keeper.keep(
+                nodeid,
+                rows,
+                final=payload["final"] and not is_superseded(report),
+                failed=payload["failed"],
+                worker=worker,
             )
-        # Where nothing was ever told of the test, it may not be one that records.
-        if left["rows"] or self._settings.record_all:
-            self._crashes.saw(left, report.longreprtext, worker)
 
-    def _keep_cut_off(self) -> None:
+    def _end(self, session: pytest.Session, exit_status: int) -> None:
+        self._keeper.settle()
+        problems = self._finish(exit_status)
+        if self._delivery is not None:
+            self._teller.wait(self._delivery, self._keeper.store)
+        self._report = self._reported(problems)
+        self._apply_gates(session, self._report)
+        self._publish(self._report)
+
+    def _take_what_is_left(self, session: pytest.Session) -> None:
         """Keep what tests had said that were running when the run ended."""
-        for payload in self.recorder.cut_off():
-            self._keep(payload, None)
-            self._tally.cut_off(1)
-        for worker, left in journal.read_all(self._directory, self._run.session_id):
-            if left["said"] and not self._keeper.last_of(left["nodeid"], worker):
-                self._crashes.saw(
-                    left, "the run ended while this test was running", worker
-                )
-                self._tally.cut_off(1)
+        for node, report in relay.unread(self._config):
+            if report is None:
+                self.pytest_testnodedown(node)
+            else:
+                self.pytest_runtest_logreport(report)
+        cut_off = self.recorder.cut_off()
+        if cut_off is not None:
+            self._crashes.cut_off(cut_off, None)
+            self._tally.lost(cut_off["nodeid"], None)
+        for nodeid, worker in self._crashes.left_behind():
+            self._tally.lost(nodeid, worker)
+        self._crashes.settle(lambda nodeid: self._is_recorded(session, nodeid))
 
-    def _journal(self, worker: str | None) -> Journal:
-        return Journal.of(self._directory, self._run.session_id, str(worker))
+    def _is_recorded(self, session: pytest.Session, nodeid: str) -> bool:
+        """Whether a test is recorded of which nothing more is known than its name."""
+        return (
+            self._settings.record_all
+            or nodeid in self._recorded
+            or any(
+                cases.is_recorded(item, record_all=False)
+                for item in session.items
+                if cases.clean_nodeid(item) == nodeid
+            )
+        )
+
+    def _clean(self, nodeid: str) -> str:
+        """A node id without what pytest-xdist adds to it."""
+        groups = self._config.getoption("dist", default="no") == "loadgroup"
+        return cases.without_group(nodeid) if groups else nodeid
 
     def _finish(self, exit_status: int) -> list[str]:
         """Note the end in the store; answers what went wrong with it."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_braintrust.outcomes import OUTCOMES, Outcome, outcome_of
+from pytest_braintrust.outcomes import OUTCOMES, Outcome, Report, outcome_of
 
 if TYPE_CHECKING:
     import pytest
@@ -22,39 +22,75 @@ _KNOWN_OUTCOMES = {"passed", "failed", "skipped"}
 
 
 @dataclass(slots=True)
+class _Open:
+    """A test of which not all reports have come."""
+
+    phases: dict[str, Report] = field(default_factory=dict)
+    #: Whether one of its subtests failed: pytest fails the test for it, later.
+    failed_inside: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        found = outcome_of(self.phases)
+        passed = found in {"passed", "xpassed"}
+        return "failed" if passed and self.failed_inside else found
+
+
+@dataclass(slots=True)
 class Tally:
     """How many tests were collected, and how many had each outcome."""
 
     collected: int = 0
+    #: How often each test runs: with `--dist=each` once in each worker.
+    copies: int = 1
     counts: Counter[Outcome] = field(default_factory=Counter)
-    _open: dict[tuple[str | None, str], dict[str, pytest.TestReport]] = field(
-        default_factory=dict
-    )
-    _crashed: set[str] = field(default_factory=set)
+    _collections: int = 0
+    _open: dict[tuple[str | None, str], _Open] = field(default_factory=dict)
+    #: The test of each worker that ended last, and how it was counted.
+    _last: dict[str | None, tuple[str, Outcome]] = field(default_factory=dict)
+    #: How tests were counted that did not end by themselves, until another worker
+    #: runs them again.
+    _lost: dict[object, Outcome] = field(default_factory=dict)
 
-    def saw(self, report: pytest.TestReport, worker: str | None) -> Outcome | None:
-        """Take in a report; answers the outcome of a test that ended with it."""
-        if _is_subtest(report):
-            return None
+    def collected_by_worker(self, count: int) -> None:
+        """Take in what a worker collected; one in the place of another adds nothing."""
+        if self._collections < self.copies:
+            self._collections += 1
+            self.collected += count
+
+    def saw(self, report: pytest.TestReport, worker: str | None, nodeid: str) -> None:
+        """Take in a report about a test."""
         if report.when == CRASH:
-            self._open.pop((worker, report.nodeid), None)
-            if str(report.outcome) not in _KNOWN_OUTCOMES:
-                return None  # another worker will run it again
-            return self._crash(report.nodeid)
-        phases = self._open.setdefault((worker, report.nodeid), {})
-        phases[str(report.when)] = report
-        if report.when != "teardown":
-            return None
-        del self._open[worker, report.nodeid]
-        if any(each.outcome not in _KNOWN_OUTCOMES for each in phases.values()):
-            # The plugins that rerun a test tell of the attempts before the last
-            # with an outcome of their own.
-            return None
-        return self._ended(report.nodeid, outcome_of(phases))
+            self.lost(nodeid, worker)
+            return
+        test = self._open.setdefault((worker, nodeid), _Open())
+        if is_subtest(report):
+            test.failed_inside |= report.outcome == "failed"
+            return
+        if report.when == "setup":
+            test.phases.clear()
+        test.phases[str(report.when)] = report
+        if is_superseded(report):
+            test.failed_inside = False
+        elif report.when == "teardown":
+            del self._open[worker, nodeid]
+            self._ended(nodeid, worker, test.outcome)
+            self._last[worker] = nodeid, test.outcome
 
-    def cut_off(self, count: int) -> None:
-        """Count tests that were cut off while they ran, and left a row."""
-        self.counts["errored"] += count
+    def lost(self, nodeid: str, worker: str | None) -> None:
+        """Count a test that was cut off while it ran, by its worker's death or ours.
+
+        That its body had failed before is a fact; otherwise it measured nothing.
+        """
+        last, counted = self._last.pop(worker, (None, None))
+        if last == nodeid and counted is not None:
+            # It ended, and its worker died before it could say that it is done.
+            self.counts[counted] -= 1
+        test = self._open.pop((worker, nodeid), _Open())
+        body_failed = "call" in test.phases and test.outcome == "failed"
+        outcome: Outcome = "failed" if body_failed else "errored"
+        self._ended(nodeid, worker, outcome)
+        self._lost[self._key(nodeid, worker)] = outcome
 
     @property
     def not_run(self) -> int:
@@ -66,20 +102,27 @@ class Tally:
         told: dict[str, int] = {name: self.counts[name] for name in OUTCOMES}
         return {"collected": self.collected, **told, "not_run": self.not_run}
 
-    def _crash(self, nodeid: str) -> Outcome:
-        self._crashed.add(nodeid)
-        return self._ended(nodeid, "errored")
-
-    def _ended(self, nodeid: str, outcome: Outcome) -> Outcome:
-        if outcome != "errored" and nodeid in self._crashed:
+    def _ended(self, nodeid: str, worker: str | None, outcome: Outcome) -> None:
+        before = self._lost.pop(self._key(nodeid, worker), None)
+        if before is not None:
             # Its worker died and another one ran it again: one test, its last end.
-            self._crashed.discard(nodeid)
-            self.counts["errored"] -= 1
+            self.counts[before] -= 1
         self.counts[outcome] += 1
-        return outcome
+
+    def _key(self, nodeid: str, worker: str | None) -> object:
+        """What a test is known by, whichever worker runs it again."""
+        return nodeid if self.copies == 1 else (worker, nodeid)
 
 
-def _is_subtest(report: pytest.TestReport) -> bool:
-    # pytest 9 has its own and pytest-subtests another class; both tell of a part of
-    # a test whose own report follows.
+def is_superseded(report: Report) -> bool:
+    """Whether a report is of an attempt that another one follows.
+
+    The plugins that rerun a test tell of it with an outcome of their own.
+    """
+    return report.outcome not in _KNOWN_OUTCOMES
+
+
+def is_subtest(report: object) -> bool:
+    """Whether a report tells of a part of a test, whose own report follows."""
+    # pytest 9 has its own class and pytest-subtests another one.
     return type(report).__name__.lower() == "subtestreport"

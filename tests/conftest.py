@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -45,6 +46,36 @@ class Ran:
         ends = [i for i, each in enumerate(rest) if each.startswith("====")]
         return "\n".join(rest[: ends[0]] if ends else rest)
 
+    def honest(self, server: FakeBraintrust | None = None) -> dict[str, int]:
+        """Check that the sums of the summary come out, here and on the server.
+
+        Answers the counts of tests that it tells, by outcome.
+        """
+        collected, counts = self._tests()
+        assert collected == sum(counts.values()), self.section
+        counts = {name: count for name, count in counts.items() if count}
+        told = _ROWS.search(self.section)
+        recorded, sent, pending = map(int, told.groups("0")) if told else (0, 0, 0)
+        ids = [each["id"] for each in self.query("rows", "position")]
+        assert len(ids) == len(set(ids)) == recorded, self.section
+        assert "MISSING" not in self
+        if server is not None:
+            assert recorded == sent + pending
+            there = [
+                row["id"]
+                for each in server.experiments
+                for row in server.rows(each["id"])
+            ]
+            assert len(there) == sent, self.section
+            assert pending or sorted(there) == sorted(ids)
+        return counts
+
+    def _tests(self) -> tuple[int, dict[str, int]]:
+        told = _TESTS.search(self.section)
+        assert told, self.section
+        parts = [part.split(" ", 1) for part in told[2].split(" + ")]
+        return int(told[1]), {name: int(count) for count, name in parts}
+
     def rows(self) -> list[dict[str, Any]]:
         """The events in the local store, in the order they were recorded."""
         return [json.loads(each["event"]) for each in self.query("rows", "position")]
@@ -70,6 +101,12 @@ class Ran:
             result = [dict(each) for each in found]
         connection.close()
         return result
+
+
+_TESTS = re.compile(r"^tests +(\d+) collected = (.+)$", re.MULTILINE)
+_ROWS = re.compile(
+    r"^rows +(\d+) recorded(?: = (\d+) sent \+ (\d+) pending)?", re.MULTILINE
+)
 
 
 def _is_title(line: str, name: str) -> bool:
@@ -138,6 +175,13 @@ class Suite:
     def run_off(self, *arguments: str, seconds: float = 120) -> Ran:
         """Run pytest without our flag."""
         return self.ended(self.start(*arguments), seconds)
+
+    def run_both(self, *arguments: str, seconds: float = 120) -> Ran:
+        """Run with our flag, and check that the exit status is as without it."""
+        without = self.run_off(*arguments, seconds=seconds)
+        ran = self.run(*arguments, seconds=seconds)
+        assert ran.status == without.status, (ran.out, ran.err, without.out)
+        return ran
 
     def ended(self, process: subprocess.Popen[str], seconds: float = 120) -> Ran:
         """Wait for the end of a run that was started."""

@@ -142,6 +142,13 @@ def unsent(
         yield UnsentRow(row["position"], row["version"], row["event"])
 
 
+def has_row(store: Store, number: int, row_id: str) -> bool:
+    """Whether an experiment has a row of that id."""
+    values = (number, row_id)
+    sql = "SELECT 1 FROM rows WHERE experiment = ? AND id = ?"
+    return store.one(sql, values) is not None
+
+
 def row_counts(store: Store, number: int) -> RowCounts:
     """Count the rows of an experiment."""
     row = store.one(

@@ -1,0 +1,173 @@
+"""With workers, a run is one experiment that has every finished test's row once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from conftest import XDIST, Suite, nodeid, outcome
+from fake_braintrust import FakeBraintrust
+
+FIRST = """\
+import pytest
+
+@pytest.mark.parametrize("mail", ["a@b", "c"])
+@pytest.mark.xdist_group("mail")
+def test_mail(bt_score, mail):
+    bt_score(output=mail, scores={"short": len(mail) < 2})
+
+class TestGroup:
+    @pytest.mark.xdist_group("one")
+    def test_grouped(self, bt_score): bt_score(scores={"exact": 1})
+    @pytest.mark.braintrust(tags="marked")
+    def test_marked(self): assert False
+
+def test_skipped(bt_score): pytest.skip("not today")
+"""
+
+SECOND = """\
+import pytest
+
+@pytest.mark.parametrize("n", range(5))
+def test_n(bt_score, n):
+    print("out of test", n)
+    bt_score(scores={"half": n / 8})
+
+def test_unrecorded(): print("out of another test")
+"""
+
+ROWS = {
+    "test_first.py::test_mail[a@b]": "passed",
+    "test_first.py::test_mail[c]": "passed",
+    "test_first.py::TestGroup::test_grouped": "passed",
+    "test_first.py::TestGroup::test_marked": "failed",
+    **{f"test_second.py::test_n[{n}]": "passed" for n in range(5)},
+}
+
+
+@pytest.fixture
+def mixed(suite: Suite) -> Suite:
+    """Two modules of recorded tests and others, and pytest-xdist."""
+    return suite.with_plugins(XDIST).write(test_first=FIRST, test_second=SECOND)
+
+
+def facts(row: dict[str, Any]) -> dict[str, Any]:
+    found = row["metadata"]["pytest"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    "dist",
+    [
+        "-n4",
+        "-n2 --dist=loadscope",
+        "-n2 --dist=loadfile",
+        "-n2 --dist=loadgroup",
+        "-n3 --dist=worksteal",
+        "-n0",
+        "-p no:xdist",
+    ],
+)
+def test_every_row_once_in_one_experiment(
+    mixed: Suite, server: FakeBraintrust, dist: str
+) -> None:
+    """However tests are spread, the rows are those of a plain run."""
+    if "no:xdist" in dist:
+        mixed.plugins.remove(XDIST)
+    ran = mixed.sends_to(server).run_both(*dist.split())
+    assert ran.status == 1
+    assert len(server.experiments) == 1
+    assert ran.honest(server) == {"passed": 9, "failed": 1, "skipped": 1}
+    assert {nodeid(each): outcome(each) for each in ran.rows()} == ROWS
+    assert Counter(map(nodeid, ran.rows())) == dict.fromkeys(ROWS, 1)
+    by_worker = {facts(each)["worker"] for each in ran.rows()}
+    assert by_worker == {None} or by_worker <= {f"gw{n}" for n in range(4)}
+    assert ran.row("test_mail[a@b]")["input"] == {"mail": "a@b"}
+    assert ran.row("test_marked")["tags"] == ["marked"]
+
+
+@pytest.mark.parametrize("workers", ["-n2", "--tx=2*popen"])
+def test_each_worker_runs_every_test(
+    mixed: Suite, server: FakeBraintrust, workers: str
+) -> None:
+    """With `--dist=each` every test has a row for each worker, and is counted so."""
+    ran = mixed.sends_to(server).run_both(workers, "--dist=each")
+    assert ran.honest(server) == {"passed": 18, "failed": 2, "skipped": 2}
+    assert len(server.experiments) == 1
+    places = Counter((nodeid(each), facts(each)["worker"]) for each in ran.rows())
+    assert places == {(name, worker): 1 for name in ROWS for worker in ("gw0", "gw1")}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+def test_nothing_is_printed_but_the_section(
+    mixed: Suite, workers: tuple[str, ...]
+) -> None:
+    """What pytest and the tests print is what they print without the flag."""
+    if not workers:
+        mixed.plugins.remove(XDIST)
+    arguments = ("-s", "-v", *workers)
+    without, ran = mixed.run_off(*arguments), mixed.run(*arguments)
+    ours = "=== braintrust ===\n" + ran.section
+    assert _lines(ran.out) - _lines(ours) == _lines(without.out)
+    assert ran.err == without.err == ""
+
+
+def _lines(text: str) -> Counter[str]:
+    return Counter(_plain(line) for line in text.splitlines())
+
+
+def _plain(line: str) -> str:
+    """A line without what differs between two runs: who ran it, when, and how long."""
+    line = re.sub(r"\bgw\d|\[ *\d+%\]|=+|-+|\d+\.\d+s|0x\w+", "", line)
+    return line.strip()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+@pytest.mark.parametrize("stop", ["-x", "--maxfail=2"])
+def test_a_run_that_stops_early(
+    suite: Suite, server: FakeBraintrust, stop: str, workers: tuple[str, ...]
+) -> None:
+    """Tests that were not run are counted as such; those that ended have a row."""
+    text = """\
+import pytest
+
+@pytest.mark.parametrize("n", range(20))
+def test_n(bt_score, n):
+    bt_score(scores={"low": n < 10})
+    assert n % 3
+"""
+    suite = suite.with_plugins(XDIST).write(test_n=text).sends_to(server)
+    ran = suite.run_both(stop, *workers)
+    counts = ran.honest(server)
+    assert counts["failed"] >= (1 if stop == "-x" else 2)
+    assert counts["not run"] >= 1
+    assert sum(counts.values()) == 20
+    told = Counter(map(outcome, ran.rows()))
+    del counts["not run"]
+    assert told == counts
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+def test_deselected_tests_are_not_counted(
+    mixed: Suite, workers: tuple[str, ...]
+) -> None:
+    """What `-k` leaves is what was collected."""
+    ran = mixed.run_both("-k", "test_n or unrecorded", *workers)
+    assert ran.honest() == {"passed": 6}
+    assert len(ran.rows()) == 5
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+@pytest.mark.parametrize("more", [(), ("--continue-on-collection-errors",)], ids=str)
+def test_a_module_that_cannot_be_collected(
+    mixed: Suite, workers: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    """The tests of the others are counted, whether they run or not."""
+    mixed.write(test_broken="import no_such_module\n")
+    ran = mixed.run_both(*workers, *more)
+    counts = ran.honest()
+    assert sum(counts.values()) == 11
+    assert len(ran.rows()) == (9 if counts.get("passed") else 0)

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from pytest_braintrust.events import Case
-from pytest_braintrust.fields import Fields, checked
+from pytest_braintrust.fields import Fields, Speaking, Unset, checked
 from pytest_braintrust.jsonable import plain_text, text_of
 from pytest_braintrust.sources import source_hash
 
 MARKER = "braintrust"
 FIXTURES = frozenset({"bt_score", "braintrust_span"})
 
-_MARKER_KEYWORDS = ("project", "input", "expected", "tags", "metadata")
+#: What the marker says of its dataset, read where cases are made of that.
+DATASET_KEYWORDS = ("dataset", "version", "limit", "filter", "id_field")
+_ROW_KEYWORDS = ("project", "input", "expected", "tags", "metadata")
+_MARKER_KEYWORDS = (*_ROW_KEYWORDS, *DATASET_KEYWORDS)
 #: Markers that say how a test is run, not what it is.
 _MECHANICAL_MARKERS = frozenset({MARKER, "parametrize", "usefixtures", "xdist_group"})
 
@@ -74,11 +77,13 @@ def marker_faults(items: Iterable[object]) -> Iterator[str]:
             # The tests of a class or a parametrisation share theirs.
             if id(mark) not in seen:
                 seen.add(id(mark))
-                yield from _faults(item, mark)
+                for fault in faults(mark):
+                    yield f"{plain_text(item.nodeid)}: {fault}"
 
 
-def _faults(item: pytest.Item, mark: pytest.Mark) -> Iterator[str]:
-    about = f"{plain_text(item.nodeid)}: the marker {MARKER}"
+def faults(mark: pytest.Mark) -> Iterator[str]:
+    """What is wrong with a marker."""
+    about = f"the marker {MARKER}"
     takes = ", ".join(_MARKER_KEYWORDS)
     if mark.args:
         yield f"{about} takes no positional arguments; it takes {takes}"
@@ -96,7 +101,7 @@ def _faults(item: pytest.Item, mark: pytest.Mark) -> Iterator[str]:
 
 
 def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:
-    given = checked(**_parameters(params))
+    given = _told(params)
     # From the module's marker to the function's own: the closest has the last word.
     for mark in reversed(list(item.iter_markers(MARKER))):
         said = {
@@ -105,6 +110,24 @@ def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:
             if mark.kwargs.get(name) is not None
         }
         given.merge(checked(**said))
+    return given
+
+
+def _told(params: Mapping[str, object]) -> Fields:
+    """What the parameters say, of which some know themselves what that is."""
+    given = Fields()
+    plain: dict[str, object] = {}
+    for name, value in params.items():
+        if isinstance(value, Speaking):
+            given.merge(value.fields())
+        else:
+            plain[name] = value
+    said = checked(**_parameters(plain))
+    row = given.input
+    if not isinstance(row, Unset) and isinstance(said.input, dict):
+        # The row is asked in more than one way: each is an input of its own.
+        said.input = {"input": row, **said.input}
+    given.merge(said)
     return given
 
 

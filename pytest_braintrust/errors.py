@@ -6,6 +6,7 @@ PluginError
 │   ├── StoreCorrupt    its file is damaged, or no SQLite file
 │   └── StoreTooNew     it was written by a later version of this plugin
 ├── BaselineError       the run to compare with does not exist
+├── DatasetError        a dataset, or a row of one, that no test can be made of
 ├── ChildError          a process of ours could not be started or did not answer
 └── ApiError            a call to Braintrust did not do what was asked
     ├── Unreachable     no answer: network, DNS, TLS, timeout
@@ -43,6 +44,10 @@ class StoreTooNew(StoreError):
 
 class BaselineError(PluginError):
     """The run to compare with does not exist."""
+
+
+class DatasetError(PluginError):
+    """A dataset, or a row of one, that no test can be made of."""
 
 
 class ChildError(PluginError):

@@ -92,7 +92,9 @@ def build(case: Case, ids: Ids, said: Fields, run: Run) -> dict[str, Any]:
     scores = dict(fields.scores)
     if run.outcome in PASS_SCORE:
         scores[PASS] = PASS_SCORE[run.outcome]
+    origin = {"origin": fields.origin} if fields.origin else {}
     return {
+        **origin,
         "id": ids.row,
         "span_id": ids.span,
         "root_span_id": ids.span,

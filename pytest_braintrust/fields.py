@@ -7,6 +7,7 @@ stopped here, in the test that gives it, with its name and value.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -42,6 +43,8 @@ class Fields:
     metadata: dict[str, Json] = field(default_factory=dict)
     tags: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
+    #: Where on Braintrust the case comes from; known before the test, never said.
+    origin: dict[str, Json] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether anything was said at all."""
@@ -59,6 +62,15 @@ class Fields:
         self.metrics.update(said.metrics)
         _merge_deep(self.metadata, said.metadata)
         self.tags.extend(tag for tag in said.tags if tag not in self.tags)
+        self.origin = said.origin or self.origin
+
+
+class Speaking(ABC):
+    """A parameter that says itself what its row has: a row of a dataset."""
+
+    @abstractmethod
+    def fields(self) -> Fields:
+        """What it says; nothing, where it cannot: the test will tell why."""
 
 
 def checked(  # noqa: PLR0913 - the fields of a Braintrust event

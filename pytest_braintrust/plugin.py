@@ -7,11 +7,13 @@ offer are declared here for that reason too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_braintrust.datasets import DatasetRow
     from pytest_braintrust.scoring import BtScore
     from pytest_braintrust.span import Span
 
@@ -20,7 +22,8 @@ _OFFICIAL = ("braintrust", "braintrust.wrappers.pytest_plugin.plugin")
 
 _MARKER = (
     "braintrust(project=, input=, expected=, tags=, metadata=): record this test as a "
-    "row of the run's experiment, with --braintrust"
+    "row of the run's experiment, with --braintrust; with dataset=, version=, limit=, "
+    "filter=, id_field=: a case of each row of that dataset, in the fixture bt_row"
 )
 
 #: Options with a value, each of which may stand in a variable and in the ini too.
@@ -168,6 +171,26 @@ def _only_looks(config: pytest.Config) -> bool:
     looks = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test")
     names = (*looks, "cacheshow", "collectonly", "setupplan", "setuponly")
     return any(config.getoption(name, default=None) for name in names)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a case of each row of the dataset that a test's marker names."""
+    if any("dataset" in mark.kwargs for mark in _marks(metafunc.definition)):
+        from pytest_braintrust import collecting  # noqa: PLC0415 - asked for just now
+
+        collecting.parametrize(metafunc)
+
+
+def _marks(node: pytest.Item) -> Iterator[pytest.Mark]:
+    return node.iter_markers("braintrust")
+
+
+@pytest.fixture
+def bt_row(request: pytest.FixtureRequest) -> DatasetRow:
+    """Give the row of the dataset that this case is: `bt_row.input`, `.expected`."""
+    from pytest_braintrust import collecting  # noqa: PLC0415 - imported when used
+
+    return collecting.row_of(request)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from pytest_braintrust.statistics import (
     estimate,
     flips,
     holm,
+    judged_together,
     normal_quantile,
     sensitivity,
     t_cdf,
@@ -391,6 +392,41 @@ def test_holm_lowers_no_p_value_and_swaps_none(p_values: list[float]) -> None:
     assert all(0 <= p <= c <= 1 for p, c in zip(p_values, corrected, strict=True))
     by_given = sorted(zip(p_values, corrected, strict=True))
     assert [c for _, c in by_given] == sorted(corrected)
+
+
+def test_a_score_that_could_not_change_costs_the_others_nothing() -> None:
+    """Holm counts only what some outcome could have made significant (Tarone)."""
+    moved, still, few = of([1.0] * 6), of([0.0] * 9), of([1.0] * 5)
+    first, second, third = judged_together([moved, still, few])
+    assert (first.p_value, first.level) == (moved.p_value, 0.05)
+    assert (second.p_value, third.p_value) == (1.0, 0.0625)
+    twice = judged_together([moved, of([1.0, -1.0] * 3)])
+    assert twice[0].p_value == pytest.approx(0.0625)
+    assert [each.level for each in twice] == [0.025, 0.025]
+
+
+def test_an_interval_reaches_0_where_the_others_take_the_evidence_away() -> None:
+    """So that it says what the corrected verdict says."""
+    alone = of([1.0] * 6)
+    beside, _ = judged_together([alone, of([1.0, -1.0] * 3)])
+    assert alone.interval == (1.0, 1.0)
+    assert beside.numbers.interval == (0.0, 1.0)
+    assert verdict(beside.numbers, p_value=beside.p_value) == "no evidence"
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=14), max_size=6))
+def test_the_level_says_what_the_corrected_p_value_says(
+    scores: list[list[int]],
+) -> None:
+    """Below the level with the own p-value, below 0.05 with the corrected one."""
+    for each in judged_together([of(map(float, score)) for score in scores]):
+        p, corrected = each.numbers.p_value, each.p_value
+        assert p is not None
+        assert corrected is not None
+        assert p <= corrected
+        assert (p < each.level * (1 + CLOSE)) == (corrected < 0.05 * (1 + CLOSE))
+        low, high = each.numbers.interval or (0.0, 0.0)
+        assert (low <= 0 <= high) or corrected < 0.05
 
 
 # What holds for all comparisons

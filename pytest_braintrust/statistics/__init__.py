@@ -11,7 +11,8 @@ Sources that the formulas name:
   time", JASA 78; Streitberg & Röhmel 1986, the same as the shift algorithm.
 - Guenther 1981, "Sample size formulas for normal theory t tests", Am. Stat. 35.
 - Hill 1970, "Student's t-distribution", CACM algorithm 395.
-- Holm 1979, "A simple sequentially rejective multiple test procedure".
+- Holm 1979, "A simple sequentially rejective multiple test procedure"; Tarone 1990,
+  "A modified Bonferroni method for discrete data", Biometrics 46.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ from pytest_braintrust.statistics.paired import (
     compare,
 )
 from pytest_braintrust.statistics.planning import sensitivity
-from pytest_braintrust.statistics.verdicts import holm, verdict
+from pytest_braintrust.statistics.verdicts import (
+    Judged,
+    holm,
+    judged_together,
+    verdict,
+)
 
 __all__ = [
     "ALPHA",
@@ -51,6 +57,7 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Interval",
+    "Judged",
     "MeanAccumulator",
     "Method",
     "PairedAccumulator",
@@ -59,6 +66,7 @@ __all__ = [
     "compare",
     "estimate",
     "holm",
+    "judged_together",
     "normal_quantile",
     "sensitivity",
     "t_cdf",

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from pytest_braintrust.statistics.numbers import Better, Comparison, Verdict
+from pytest_braintrust.statistics.numbers import (
+    ALPHA,
+    Better,
+    Comparison,
+    Interval,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A comparison that was judged beside others.
+
+    Attributes:
+        numbers: The comparison; its interval reaches 0 where the others' presence
+            takes the evidence away.
+        p_value: Corrected for the others; None for fewer than two tests.
+        level: What the comparison's own p-value had to be below, or would have to
+            be below if it is not: the level for `sensitivity`.
+    """
+
+    numbers: Comparison
+    p_value: float | None
+    level: float
 
 
 def verdict(
@@ -44,12 +68,9 @@ def holm(p_values: Iterable[float | None]) -> tuple[float | None, ...]:
     alpha is at most alpha, however the scores hang together. None stays None and
     does not count.
 
-    Nothing in this module applies it; `verdict(..., p_value=corrected)` judges by it.
     One score that is looked at for its own sake needs no correction. A gate that fails
     when *any* of k scores got worse does: without, up to 1 − (1 − α/2)^k of the runs
-    in which nothing changed raise a false alarm, 22 % for ten scores. Intervals stay
-    those of one score, so one may leave 0 out where the corrected verdict finds no
-    evidence.
+    in which nothing changed raise a false alarm, 22 % for ten scores.
     """
     given = list(p_values)
     known = sorted((p, at) for at, p in enumerate(given) if p is not None)
@@ -59,3 +80,48 @@ def holm(p_values: Iterable[float | None]) -> tuple[float | None, ...]:
         highest = max(highest, min(1.0, p * (len(known) - rank)))
         corrected[at] = highest
     return tuple(corrected)
+
+
+def judged_together(
+    comparisons: Sequence[Comparison], *, alpha: float = ALPHA
+) -> tuple[Judged, ...]:
+    """Judge comparisons so that all that did not move stay "no evidence" together.
+
+    By `holm`, in which comparisons do not count that no outcome could have made
+    significant: too few of their tests changed for any pattern of signs to have a
+    p-value below alpha (Tarone 1990, "A modified Bonferroni method for discrete
+    data"). A score that is 1 in every test of both runs costs the others nothing.
+
+    Args:
+        comparisons: The scores of two runs, each over the tests that have it.
+        alpha: The chance of any false alarm.
+    """
+    counted = [_could_be_evidence(each, alpha) for each in comparisons]
+    corrected = holm(
+        each.p_value if counts else None
+        for each, counts in zip(comparisons, counted, strict=True)
+    )
+    unproven = sum(p is not None and p >= alpha for p in corrected)
+    found: list[Judged] = []
+    for each, p in zip(comparisons, corrected, strict=True):
+        # Holm's last step takes all that are left at alpha / (how many are left).
+        left = unproven if p is not None and p >= alpha else unproven + 1
+        p_value = each.p_value if p is None else p
+        found.append(Judged(_stretched(each, p_value), p_value, alpha / left))
+    return tuple(found)
+
+
+def _could_be_evidence(comparison: Comparison, alpha: float) -> bool:
+    if comparison.p_value is None:
+        return False
+    changed = comparison.rose + comparison.fell
+    # All changes in one direction: the smallest of the sign flips' p-values.
+    return comparison.method == "t" or 2.0 ** (1 - changed) < alpha
+
+
+def _stretched(comparison: Comparison, p_value: float | None) -> Comparison:
+    interval = comparison.interval
+    if interval is None or p_value is None or p_value < comparison.alpha:
+        return comparison
+    stretched = Interval(min(interval.low, 0.0), max(interval.high, 0.0))
+    return replace(comparison, interval=stretched)

@@ -341,6 +341,9 @@ class Controller:
 
     # The session
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._tally.uncollected += report.failed
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tally.collected = len(session.items)
         recorded = (

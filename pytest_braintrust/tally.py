@@ -41,6 +41,8 @@ class Tally:
     """How many tests were collected, and how many had each outcome."""
 
     collected: int = 0
+    #: Files and folders whose tests are not known, because collecting them failed.
+    uncollected: int = 0
     #: How often each test runs: with `--dist=each` once in each worker.
     copies: int = 1
     counts: Counter[Outcome] = field(default_factory=Counter)
@@ -98,9 +100,14 @@ class Tally:
         return max(0, self.collected - sum(self.counts.values()))
 
     def as_dict(self) -> dict[str, int]:
-        """Plain numbers for the store: `collected`, each outcome, `not_run`."""
+        """Plain numbers: `collected`, each outcome, `not_run`, `uncollected`."""
         told: dict[str, int] = {name: self.counts[name] for name in OUTCOMES}
-        return {"collected": self.collected, **told, "not_run": self.not_run}
+        return {
+            "collected": self.collected,
+            **told,
+            "not_run": self.not_run,
+            "uncollected": self.uncollected,
+        }
 
     def _ended(self, nodeid: str, worker: str | None, outcome: Outcome) -> None:
         before = self._lost.pop(self._key(nodeid, worker), None)

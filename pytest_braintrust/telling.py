@@ -11,7 +11,7 @@ import pytest
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.reports import terminal
-from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.reports.lines import Line, fit, name_of, short
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.store.connection import Store
 
@@ -34,6 +34,11 @@ class Teller:
     def _quiet(self) -> bool:
         return self._config.get_verbosity() < 0
 
+    @property
+    def _silent(self) -> bool:
+        # Where pytest itself says nothing more than what failed.
+        return self._config.get_verbosity() < -1
+
     def note_shared_ids(self, nodeids: Iterable[str]) -> None:
         """Say which recorded tests cannot be told apart between runs."""
         counts = Counter(nodeids)
@@ -43,7 +48,7 @@ class Teller:
             name, count = next(iter(shared.items()))
             more = f" (and {len(shared) - 1} more like it)" if len(shared) > 1 else ""
             self._line(
-                f"braintrust: {count} tests share the node id {name}{more}: their rows "
+                f"braintrust: {count} tests share the node id {name_of(name)}{more}: their rows "
                 "cannot be told apart between runs; give the parameters ids"
             )
 
@@ -80,13 +85,13 @@ class Teller:
         reporter = self._terminal
         if reporter is None:
             return
-        width = reporter._tw.fullwidth  # noqa: SLF001 - pytest has no public way
-        if summary:
-            if not self._quiet:
-                reporter.section("braintrust", sep="=")
-            lines = terminal.render(report, width=width, quiet=self._quiet)
+        width = self._width(reporter)
+        if not summary or self._silent:
+            lines = terminal.trouble(report, width=width)
         else:
-            lines = list(terminal.warnings(report))
+            if not self._quiet:
+                reporter.write_sep("=", "braintrust")
+            lines = terminal.render(report, width=width, quiet=self._quiet)
         for line in lines:
             style = {line.style: True} if line.style else {}
             reporter.write_line(line.text, **style)
@@ -101,4 +106,8 @@ class Teller:
     def _line(self, text: str) -> None:
         reporter = self._terminal
         if reporter is not None:
-            reporter.write_line(plain(text), yellow=True)
+            for line in fit(Line(short(text)), self._width(reporter)):
+                reporter.write_line(line.text, yellow=True)
+
+    def _width(self, reporter: pytest.TerminalReporter) -> int:
+        return reporter._tw.fullwidth  # noqa: SLF001 - pytest has no public way

@@ -10,7 +10,7 @@ from pytest_braintrust.comparison.result import (
     Measure,
     RunComparison,
 )
-from pytest_braintrust.reports.lines import Line, fitted, plain
+from pytest_braintrust.reports.lines import Line, fitted, name_of, padded, plain, short
 
 #: How many of the worst tests are shown.
 WORST = 5
@@ -26,7 +26,7 @@ def render(
 ) -> Iterator[Line]:
     """The table, what it means in words, what changed, and the worst tests."""
     yield Line(
-        f"compared with {plain(comparison.base.name)}{f' ({how})' if how else ''}"
+        f"compared with {name_of(comparison.base.name)}{f' ({how})' if how else ''}"
     )
     yield from table(comparison.measures)
     yield from words(comparison)
@@ -42,9 +42,9 @@ def table(measures: Sequence[Measure]) -> Iterator[Line]:
     for kind, title in (("score", "score"), ("metric", "metric")):
         shown = [each for each in measures if each.kind == kind]
         if shown:
-            yield Line(_HEAD.format(title))
+            yield Line(_HEAD.format(title), long="left")
         for each in shown:
-            yield Line(_row(each), _STYLES.get(each.verdict, ""))
+            yield Line(_row(each), _STYLES.get(each.verdict, ""), long="left")
 
 
 def _row(each: Measure) -> str:
@@ -58,7 +58,7 @@ def _row(each: Measure) -> str:
         low, high = numbers.interval
         span = f"{show(low, '+'):>7} … {show(high, '+'):>7}"
     return (
-        f"{_MARKS.get(each.verdict, ' ')} {fitted(name, _NAME):<{_NAME}} "
+        f"{_MARKS.get(each.verdict, ' ')} {padded(fitted(name, _NAME), _NAME)} "
         f"{show(numbers.then):>7} {show(numbers.now):>7} "
         f"{show(numbers.difference, '+'):>7}  {span:^17}  "
         f"{each.improved:>6} {each.worsened:>5}"
@@ -134,9 +134,9 @@ def what_changed(comparison: RunComparison) -> Iterator[Line]:
             "yellow",
         )
     for each in comparison.differences:
-        then, now = plain(each.then), plain(each.now)
+        then, now = short(each.then), short(each.now)
         change = f"{then} → {now}" if then else now
-        yield Line(f"changed: {plain(each.what)}: {change}")
+        yield Line(f"changed: {short(each.what)}: {change}")
 
 
 def worst(details: Sequence[Detail], total: int) -> Iterator[Line]:
@@ -149,9 +149,9 @@ def worst(details: Sequence[Detail], total: int) -> Iterator[Line]:
     for each in shown:
         change = each.change
         part = f" {change.part}" if change.part else ""
-        scores = f"{plain(change.score)} {change.then:.3g} → {change.now:.3g}"
-        yield Line(f"  {scores}  {plain(change.nodeid + part)}")
+        scores = f"{name_of(change.score)} {change.then:.3g} → {change.now:.3g}"
+        yield Line(f"  {scores}  {short(change.nodeid + part)}")
         if each.first_difference is not None:
             old, new = each.first_difference
-            yield Line(f"    - {plain(old)}", "red")
-            yield Line(f"    + {plain(new)}", "green")
+            yield Line(f"    - {plain(old)}", "red", "cut")
+            yield Line(f"    + {plain(new)}", "green", "cut")

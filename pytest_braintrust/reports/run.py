@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.gates import Verdict
@@ -24,6 +24,8 @@ class ExperimentReport:
     name: str
     scores: tuple[ScoreSummary, ...]
     rows: RowCounts
+    #: By outcome, how many rows have no score that says more than the outcome.
+    unscored: Mapping[str, int] = field(default_factory=dict)
     url: str | None = None
     upload_error: str | None = None
     judgement: Judgement | None = None
@@ -34,14 +36,14 @@ class RunReport:
     """All that the summary of a run says."""
 
     experiments: tuple[ExperimentReport, ...]
-    #: `collected`, each outcome and `not_run`.
+    #: `collected`, each outcome, `not_run`, and `uncollected`: files with an error.
     tests: Mapping[str, int]
     #: The store's directory, as a person would type it.
     store: str
     upload: Upload
     #: Rows that reports brought; fewer in the store means that some are missing.
     recorded: int
-    #: How many tests failed to score because their score was wrong or never given.
+    #: What went wrong with the run's rows, in words.
     problems: tuple[str, ...] = ()
 
     @property
@@ -74,6 +76,7 @@ def experiment_reports(
             name=each.remote_name or each.name,
             scores=tuple(reading.score_summaries(store, each.number)),
             rows=reading.row_counts(store, each.number),
+            unscored=reading.unscored(store, each.number),
             url=each.url,
             upload_error=each.upload_error,
             judgement=judge.judge(store, each),

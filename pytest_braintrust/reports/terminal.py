@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import compared
-from pytest_braintrust.reports.lines import Line, fitted, plain
+from pytest_braintrust.reports.lines import (
+    Line,
+    fit,
+    fitted,
+    name_of,
+    padded,
+    plain,
+    short,
+    width_of,
+)
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
+from pytest_braintrust.store.reading import ScoreSummary
 
 _PUSH = "pytest-braintrust push"
 _LABEL = 12
+#: The columns of a table of scores beside the name, and those of the name at most.
+_NUMBERS, _LONGEST_NAME = 18, 40
 
 
 def render(report: RunReport, *, width: int, quiet: bool = False) -> list[Line]:
     """The lines of the section; two where pytest was asked to be quiet."""
-    lines = _quiet(report) if quiet else _full(report)
-    return [Line(fitted(line.text, width), line.style) for line in lines]
+    lines = _quiet(report) if quiet else _full(report, width)
+    return [part for line in lines for part in fit(line, width)]
+
+
+def trouble(report: RunReport, *, width: int) -> list[Line]:
+    """The lines of what went wrong, for a run that is to have no section."""
+    return [part for line in _named(warnings(report)) for part in fit(line, width)]
 
 
 def warnings(report: RunReport) -> Iterator[Line]:
@@ -26,7 +45,7 @@ def warnings(report: RunReport) -> Iterator[Line]:
             f"MISSING: {missing} of {report.recorded} rows are not in the store", "red"
         )
     for problem in report.problems:
-        yield Line(plain(problem), "red")
+        yield Line(short(problem), "red")
     yield from gates(report)
     if report.upload == "sent":
         yield from _pending(report)
@@ -36,7 +55,7 @@ def gates(report: RunReport) -> Iterator[Line]:
     """Which gates failed, by how much, and how to look closer."""
     failed = [each for each in report.verdicts if each.state != "passed"]
     for each in failed:
-        yield Line(f"gate {each.state}: {plain(each.text)}", "red")
+        yield Line(f"gate {each.state}: {short(each.text)}", "red")
     if failed:
         yield Line("look closer with: pytest-braintrust diff latest", "red")
 
@@ -47,7 +66,7 @@ def _pending(report: RunReport) -> Iterator[Line]:
         return
     for reason in dict.fromkeys(each.upload_error for each in report.experiments):
         if reason:
-            yield Line(plain(reason), "yellow")
+            yield Line(short(reason), "yellow")
     if report.rows.refused:
         yield Line(
             f"Braintrust refuses {_rows(report.rows.refused)}; they are kept", "yellow"
@@ -55,37 +74,56 @@ def _pending(report: RunReport) -> Iterator[Line]:
     yield Line(f"{_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
 
 
-def _full(report: RunReport) -> Iterator[Line]:
-    if not report.experiments:
-        yield Line("no test recorded anything: use bt_score, the marker braintrust, or")
-        yield Line("--braintrust-all")
+def _full(report: RunReport, width: int) -> Iterator[Line]:
+    if not report.recorded:
+        yield Line(_nothing(report))
     for experiment in report.experiments:
-        yield from _experiment(experiment)
-    yield Line(_labelled("tests", tests_text(report)))
-    if report.experiments:
-        yield Line(_labelled("rows", _rows_text(report)))
-        yield Line(_labelled("store", report.store))
+        yield from _experiment(experiment, width)
+    yield _labelled("tests", tests_text(report))
+    if report.recorded:
+        yield _labelled("rows", _rows_text(report))
+        yield _labelled("store", plain(report.store))
     for each in report.experiments:
         if each.url and each.rows.sent:
-            yield Line(_labelled("page", plain(each.url)))
+            yield _labelled("page", plain(each.url))
     yield from warnings(report)
 
 
-def _experiment(each: ExperimentReport) -> Iterator[Line]:
-    name = f"{plain(each.name)} in project {plain(each.project)}"
-    yield Line(_labelled("experiment", name), "bold")
-    if not each.scores:
-        return
-    column = min(40, max(10, *(len(plain(score.name)) for score in each.scores)))
-    yield Line(f"  {'score':<{column}}  {'mean':>6}  {'rows':>6}")
-    for score in each.scores:
-        name = fitted(plain(score.name), column)
-        yield Line(f"  {name:<{column}}  {score.mean:>6.3f}  {score.count:>6}")
+def _nothing(report: RunReport) -> str:
+    if report.tests["collected"] == report.tests["not_run"]:
+        return "nothing recorded: no test ran"
+    return "nothing recorded: use bt_score, the marker braintrust or --braintrust-all"
+
+
+def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
+    name = f"{name_of(each.name)} in project {name_of(each.project)}"
+    yield _labelled("experiment", name, "bold")
+    yield from _scores(each.scores, width)
+    if each.unscored:
+        parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
+        text = f"{_unscored(each)}: {', '.join(parts)}"
+        yield _labelled("unscored", text, "yellow")
     judged = each.judgement
     if judged is not None and judged.comparison and judged.baseline:
         yield from compared.render(
             judged.comparison, judged.details, judged.baseline.how
         )
+
+
+def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
+    if not scores:
+        return
+    longest = max(width_of(plain(each.name)) for each in scores)
+    column = max(10, min(longest, _LONGEST_NAME, width - _NUMBERS))
+    yield Line(f"  {'score':<{column}}  {'mean':>6}  {'rows':>6}", long="left")
+    for each in scores:
+        name = padded(fitted(plain(each.name), column), column)
+        yield Line(f"  {name}  {each.mean:>6.3f}  {each.count:>6}", long="left")
+
+
+def _unscored(each: ExperimentReport) -> str:
+    count = sum(each.unscored.values())
+    return f"{count} of {_rows(each.rows.recorded)}"
 
 
 def tests_text(report: RunReport) -> str:
@@ -97,7 +135,9 @@ def tests_text(report: RunReport) -> str:
     parts += [
         f"{tests[name]} {name.replace('_', ' ')}" for name in names if tests[name]
     ]
-    return f"{tests['collected']} collected = {' + '.join(parts)}"
+    told = f"{tests['collected']} collected = {' + '.join(parts)}"
+    lost = tests["uncollected"]
+    return f"{told}; {lost} more not collected: see the errors" if lost else told
 
 
 def _rows_text(report: RunReport) -> str:
@@ -110,19 +150,33 @@ def _rows_text(report: RunReport) -> str:
 
 
 def _quiet(report: RunReport) -> Iterator[Line]:
+    return _named(_in_two_lines(report))
+
+
+def _in_two_lines(report: RunReport) -> Iterator[Line]:
+    several = len(report.experiments) > 1
     for each in report.experiments:
-        scores = ", ".join(f"{plain(s.name)} {s.mean:.3f}" for s in each.scores)
-        yield Line(f"braintrust: {plain(each.name)}: {scores or 'no scores'}")
-    if report.experiments:
+        parts = [f"{name_of(score.name)} {score.mean:.3f}" for score in each.scores]
+        if each.unscored:
+            parts.append(f"{_unscored(each)} unscored")
+        told = ", ".join(parts) or "no scores"
+        yield Line(f"{name_of(each.project)}: {told}" if several else told)
+    if not report.recorded:
+        yield Line(_nothing(report))
+    else:
         urls = [each.url for each in report.experiments if each.url and each.rows.sent]
-        where = plain(urls[0]) if len(urls) == 1 else report.store
-        yield Line(f"braintrust: {_rows_text(report)}; {where}")
-    for line in warnings(report):
-        yield Line(f"braintrust: {line.text}", line.style)
+        where = plain(urls[0]) if len(urls) == 1 else plain(report.store)
+        yield Line(f"{_rows_text(report)}; {where}")
+    yield from warnings(report)
 
 
-def _labelled(label: str, text: str) -> str:
-    return f"{label:<{_LABEL}}{text}"
+def _named(lines: Iterable[Line]) -> Iterator[Line]:
+    """Lines that stand for themselves, outside of a section."""
+    return (replace(line, text=f"braintrust: {line.text}") for line in lines)
+
+
+def _labelled(label: str, text: str, style: str = "") -> Line:
+    return Line(f"{label:<{_LABEL}}{text}", style, hang=_LABEL)
 
 
 def _rows(count: int) -> str:

@@ -20,6 +20,11 @@ How: TypeAlias = Literal["ancestor", "previous", "branch", "name"]
 _ENDED = (0, 1)
 
 
+#: In the metadata of a run of those tests alone that had got worse: it says too little
+#: of the suite to be compared with.
+SELECTED = "selected"
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The run to compare with, and how it was found."""
@@ -79,7 +84,9 @@ def _finished(store: Store, subject: Subject) -> list[StoredExperiment]:
     return [
         each
         for each in reversed(reading.experiments(store, project=subject.project))
-        if each.exit_status in _ENDED and each.number != subject.number
+        if each.exit_status in _ENDED
+        and each.number != subject.number
+        and SELECTED not in each.metadata
     ]
 
 

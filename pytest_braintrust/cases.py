@@ -11,6 +11,7 @@ from pytest_braintrust.events import Case
 from pytest_braintrust.fields import Fields, Speaking, Unset, checked
 from pytest_braintrust.jsonable import plain_text, text_of
 from pytest_braintrust.sources import source_hash
+from pytest_braintrust.trials import MOST, is_number, trial_of
 
 MARKER = "braintrust"
 FIXTURES = frozenset({"bt_score", "braintrust_span"})
@@ -18,7 +19,7 @@ FIXTURES = frozenset({"bt_score", "braintrust_span"})
 #: What the marker says of its dataset, read where cases are made of that.
 DATASET_KEYWORDS = ("dataset", "version", "limit", "filter", "id_field")
 _ROW_KEYWORDS = ("project", "input", "expected", "tags", "metadata")
-_MARKER_KEYWORDS = (*_ROW_KEYWORDS, *DATASET_KEYWORDS)
+_MARKER_KEYWORDS = (*_ROW_KEYWORDS, "trials", *DATASET_KEYWORDS)
 #: Markers that say how a test is run, not what it is.
 _MECHANICAL_MARKERS = frozenset({MARKER, "parametrize", "usefixtures", "xdist_group"})
 
@@ -33,16 +34,19 @@ def is_recorded(item: pytest.Item, *, record_all: bool) -> bool:
 def case_of(item: pytest.Item) -> Case:
     """Describe a test by its place, markers and parameters."""
     path, line, _ = item.location
-    nodeid = clean_nodeid(item)
+    item_id = clean_nodeid(item)
     callspec = getattr(item, "callspec", None)
     function = getattr(item, "function", None)
+    param_id, trial = trial_of(callspec)
     return Case(
-        nodeid=nodeid,
-        name=plain_text(item.name),
+        nodeid=_without_trial(item_id, param_id, trial),
+        item_id=item_id,
+        trial=trial,
+        name=_without_trial(plain_text(item.name), param_id, trial),
         file=plain_text(path),
         function=plain_text(getattr(item, "originalname", None) or item.name),
         line=(line or 0) + 1,
-        param_id=None if callspec is None else plain_text(callspec.id),
+        param_id=None if param_id is None else plain_text(param_id),
         markers=tuple(_marker_names(item)),
         project=_project(item),
         source=source_hash(function) if function is not None else None,
@@ -57,6 +61,19 @@ def clean_nodeid(item: pytest.Item) -> str:
         names = {_group_name(mark) for mark in item.iter_markers("xdist_group")}
         nodeid = nodeid.removesuffix("@" + "_".join(sorted(names)))
     return plain_text(nodeid)
+
+
+def case_id(item: pytest.Item) -> str:
+    """The node id of the test that an item is a trial of: what its row is known by."""
+    param_id, trial = trial_of(getattr(item, "callspec", None))
+    return _without_trial(clean_nodeid(item), param_id, trial)
+
+
+def _without_trial(name: str, param_id: str | None, trial: int | None) -> str:
+    if trial is None:
+        return name
+    head = name[: name.index("[")]
+    return head if param_id is None else f"{head}[{plain_text(param_id)}]"
 
 
 def without_group(nodeid: str) -> str:
@@ -93,6 +110,9 @@ def faults(mark: pytest.Mark) -> Iterator[str]:
     project = mark.kwargs.get("project")
     if project is not None and not (isinstance(project, str) and project.strip()):
         yield f"{about}: project is {text_of(project)}; give a name"
+    number = mark.kwargs.get("trials", 1)
+    if not is_number(number):
+        yield f"{about}: trials is {text_of(number)}; give a number from 1 to {MOST:,}"
     for name in ("tags", "metadata"):
         try:
             checked(**{name: mark.kwargs.get(name)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
@@ -34,6 +34,8 @@ class Run:
     #: By project, the run that its experiment is compared with: its id in the store,
     #: and on Braintrust where it is there.
     bases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
+    #: The tests that are run; empty: all.
+    only: Sequence[str] = ()
 
     def experiment(self, project: str | None) -> NewExperiment:
         """The run's experiment in a project, which a marker may have named."""

@@ -18,6 +18,7 @@ from uuid import uuid4
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, dumps, fit
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
+from pytest_braintrust.trials import split
 
 #: Bytes of ASCII JSON that one field may have: five such fields stay inside the
 #: 6 MB that Braintrust takes in one request.
@@ -30,6 +31,7 @@ _LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
 class Case:
     """What is known of a test before it runs."""
 
+    #: What the test is known by in every run: without trial.
     nodeid: str
     name: str
     file: str
@@ -38,6 +40,9 @@ class Case:
     param_id: str | None = None
     markers: tuple[str, ...] = ()
     project: str | None = None
+    #: The item's own node id, where that says more than `nodeid`.
+    item_id: str = ""
+    trial: int | None = None
     #: A hash of the test's source, which tells whether it was changed between runs.
     source: str | None = None
     #: What parameters and markers say; what the test logs goes over it.
@@ -138,6 +143,7 @@ def _facts(case: Case, run: Run) -> dict[str, Json]:
         "outcome": run.outcome,
         "worker": run.worker,
         "source": case.source,
+        **({} if case.trial is None else {"trial": case.trial}),
         "durations": dict(run.durations),
     }
     if run.attempts:
@@ -236,10 +242,13 @@ def with_attempts(
 
 def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:
     """The event of a test of which nothing but the node id ever arrived."""
-    path, _, name = nodeid.partition("::")
+    test, trial = split(nodeid)
+    path, _, name = test.partition("::")
     function, bracket, param_id = name.rpartition("::")[2].partition("[")
     case = Case(
-        nodeid=nodeid,
+        nodeid=test,
+        item_id=nodeid,
+        trial=trial,
         name=function + bracket + param_id,
         file=path,
         function=function,

@@ -112,6 +112,23 @@ class Judge:
             for project, each in self._baselines.items()
         }
 
+    def worse(self, store: Store, project: str) -> list[str]:
+        """The tests that got worse in the last run of a project that was compared.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        compared = (
+            (each, reading.find_experiment(store, each.base))
+            for each in reversed(reading.experiments(store, project=project))
+            if each.base is not None and each.finished_at is not None
+        )
+        for head, base in compared:
+            if base is not None:
+                found = compare(store, base, head)
+                return list(dict.fromkeys(each.nodeid for each in found.regressions))
+        return []
+
     def judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
         """Judge an experiment of the run that ended.
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _OFFICIAL = ("braintrust", "braintrust.wrappers.pytest_plugin.plugin")
 
 _MARKER = (
-    "braintrust(project=, input=, expected=, tags=, metadata=): record this test as a "
-    "row of the run's experiment, with --braintrust; with dataset=, version=, limit=, "
-    "filter=, id_field=: a case of each row of that dataset, in the fixture bt_row"
+    "braintrust(project=, input=, expected=, tags=, metadata=, trials=): record this "
+    "test as a row of the run's experiment, with --braintrust; trials= runs it so "
+    "often; with dataset=, version=, limit=, filter=, id_field=: a case of each row of "
+    "that dataset, in the fixture bt_row"
 )
 
 #: Options with a value, each of which may stand in a variable and in the ini too.
@@ -46,6 +47,7 @@ _VALUES = (
         "RUN",
         "Run to compare with: ancestor, previous, a branch, name or file",
     ),
+    ("trials", "N", "Times that each recorded test is run; a marker may say otherwise"),
     (
         "flush_timeout",
         "SECONDS",
@@ -106,6 +108,8 @@ def pytest_addoption(
     for name, metavar, text in _REPEATED:
         _add(group, _option(name), text, action="append", metavar=metavar)
         parser.addini(f"braintrust_{name}", text, type="linelist", default=[])
+    text = "Run only the tests that got worse in the last comparison, if any did"
+    _add(group, "--braintrust-regressed", text, action="store_true")
     for name, text in _FILES:
         _add(group, _option(name), text, metavar="FILE")
     for name, text in _INI_LISTS:

@@ -34,6 +34,8 @@ class Rules:
     record_all: bool = False
     #: Names of exceptions that mean that nothing was measured, such as timeouts.
     infrastructure: frozenset[str] = frozenset()
+    #: How many times a test is run whose marker does not say.
+    trials: int = 1
 
 
 class Recorder:
@@ -186,7 +188,7 @@ class Recorder:
         rows = recording.rows(lambda event: self._editor.edit(event, item))
         rows = [self._editor.scrub(row) for row in rows]
         return Payload(
-            nodeid=recording.case.nodeid,
+            nodeid=recording.case.item_id,
             final=final,
             said=recording.said_anything,
             failed=recording.body_failed,
@@ -197,7 +199,7 @@ class Recorder:
 
 def _only_ended(recording: Recording, teardown: float) -> Payload:
     return Payload(
-        nodeid=recording.case.nodeid,
+        nodeid=recording.case.item_id,
         final=True,
         said=recording.said_anything,
         failed=False,

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_braintrust import cases, facts, journal, judging, publishing, relay
 from pytest_braintrust import settings as settings_room
+from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Finder, Run
@@ -37,6 +38,7 @@ from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
 from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
+from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store import writing
 from pytest_braintrust.tally import CRASH, Tally, is_superseded
@@ -99,6 +101,14 @@ def _share_key(config: pytest.Config) -> None:
         config.add_cleanup(patch.undo)
 
 
+def _select(config: pytest.Config, rules: Rules, run: Run) -> None:
+    """Let the collection of this process make trials, and keep what got worse."""
+    trials = Trials(rules.trials, record_all=rules.record_all)
+    config.pluginmanager.register(trials)
+    if run.only:
+        config.pluginmanager.register(OnlyWorse(run.only))
+
+
 class Worker:
     """In a worker of pytest-xdist: records; the rows leave with the reports."""
 
@@ -106,11 +116,13 @@ class Worker:
         given = workerinput[_KEY]
         self._config = config
         self._id: str = workerinput["workerid"]
-        self._rules = Rules(given["record_all"], frozenset(given["infrastructure"]))
+        self._rules = Rules(
+            given["record_all"], frozenset(given["infrastructure"]), given["trials"]
+        )
         self._editor = RowEditor(config, given["api_key"])
         self._late: dict[str, Row] = {}
         self._recorder: Recorder | None = None
-        run = Run(**given["run"])
+        run = self._run = Run(**given["run"])
         connection = given["connection"]
         directory = _shared(given)
         finder = Finder(
@@ -135,6 +147,7 @@ class Worker:
             self._rules, editor=self._editor, way=way, worker=self._id
         )
         self._config.pluginmanager.register(self._recorder, _RECORDER)
+        _select(self._config, self._rules, self._run)
 
     def _hand_late(self, payload: Payload) -> None:
         for row in payload["rows"] or []:
@@ -197,6 +210,9 @@ class Starter:
             msg = f"braintrust: no place for the local store: {error}"
             raise pytest.UsageError(msg) from None
         run = replace(run, bases=judge.bases())
+        if settings.only_worse and (worse := judge.worse(store, run.project)):
+            selected = {**run.metadata, SELECTED: "regressed"}
+            run = replace(run, only=tuple(worse), metadata=selected)
         keeper = Keeper(store, run.experiment, notes=[note] if note else [])
         controller = Controller(config, plan, run, keeper, judge)
         config.stash[FINDER] = Finder(
@@ -204,6 +220,7 @@ class Starter:
         ).find
         config.pluginmanager.register(controller, "pytest-braintrust-controller")
         config.pluginmanager.register(controller.recorder, _RECORDER)
+        _select(config, controller.rules, run)
         config.add_cleanup(controller.close)
         controller.start()
 
@@ -265,8 +282,11 @@ class Controller:
         self._ids: Sequence[str] = ()
         self._recorded: set[str] = set()
         self._report: RunReport | None = None
+        self.rules = Rules(
+            settings.record_all, settings.infrastructure_errors, settings.trials
+        )
         self.recorder = Recorder(
-            Rules(settings.record_all, settings.infrastructure_errors),
+            self.rules,
             editor=editor,
             way=Way(late=lambda payload: keeper.amend(payload["rows"] or [])),
             worker=None,
@@ -310,6 +330,7 @@ class Controller:
         node.workerinput[_KEY] = {
             "run": asdict(self._run),
             "record_all": self._settings.record_all,
+            "trials": self._settings.trials,
             "infrastructure": sorted(self._settings.infrastructure_errors),
             "api_key": self._settings.api_key,
             "connection": asdict(connection) if connection else None,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.given import Given, Reader, ini_name
 from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.trials import MOST, is_number
 
 DEFAULT_API_URL = "https://api.braintrust.dev"
 DEFAULT_APP_URL = "https://www.braintrust.dev"
@@ -53,6 +54,10 @@ class Settings:
     #: The key, also where nothing is uploaded: it is taken out of what is kept.
     api_key: str | None = field(repr=False)
     record_all: bool
+    #: How many times a test is run whose marker does not say.
+    trials: int
+    #: Whether only tests are run that got worse in the last comparison.
+    only_worse: bool
     #: Names of exceptions that mean that a test measured nothing.
     infrastructure_errors: frozenset[str]
     summary: bool
@@ -78,6 +83,8 @@ def resolve(read: Given, rootdir: Path) -> Settings:
         connection=connection if upload else None,
         api_key=read.text("api_key", from_ini=False),
         record_all=read.switch("all"),
+        trials=_trials(read),
+        only_worse=bool(read.option("regressed")),
         infrastructure_errors=frozenset(read.ini("infrastructure_errors")),
         summary=not read.switch("no_summary"),
         upload=upload,
@@ -168,6 +175,17 @@ def checked_url(text: str, where: str) -> str:
         raise SettingsError(msg)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _trials(read: Given) -> int:
+    text = read.text("trials")
+    number = int(text) if text is not None and text.isdecimal() else 0
+    if text is None:
+        return 1
+    if not is_number(number):
+        msg = f"{read.where('trials')}: {text!r} is not a number from 1 to {MOST:,}"
+        raise SettingsError(msg)
+    return number
 
 
 def _seconds(read: Given) -> float:

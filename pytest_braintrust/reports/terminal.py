@@ -104,6 +104,10 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         text = f"{_unscored(each)}: {', '.join(parts)}"
         yield _labelled("unscored", text, "yellow")
     judged = each.judgement
+    if judged is not None and judged.measures.trials.tests:
+        trials = judged.measures.trials
+        told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
+        yield Line(_labelled("trials", f"of {trials.tests} tests, passed {told}"))
     if judged is not None and judged.comparison and judged.baseline:
         yield from compared.render(
             judged.comparison, judged.details, judged.baseline.how

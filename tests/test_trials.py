@@ -1,0 +1,133 @@
+"""A test that is run several times is one test with so many trials."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Suite, nodeid
+from test_comparison import compared
+
+TRIALS = """\
+import pytest
+
+@pytest.fixture(scope="session")
+def calls():
+    return {}
+
+@pytest.mark.parametrize("question", ["a", "b"])
+def test_steady(bt_score, question):
+    bt_score(scores={"exact": 1})
+
+class TestGroup:
+    @pytest.mark.braintrust(trials=2)
+    def test_twice(self): pass
+
+def test_shaky(bt_score, request):
+    assert "trial2" not in request.node.name
+
+@pytest.mark.braintrust(trials=1)
+def test_once(): pass
+
+def test_not_recorded(): pass
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_trials_are_items_with_stable_ids_and_rows_of_one_test(
+    suite: Suite, workers: str
+) -> None:
+    """Input and node id are the test's; the trial stands in the metadata."""
+    suite.write(test_t=TRIALS).with_plugins("xdist")
+    ran = suite.run("--braintrust-trials", "3", "-n", workers)
+    rows = ran.rows()
+    told: dict[str, list[int | None]] = {}
+    for row in rows:
+        facts = row["metadata"]["pytest"]
+        told.setdefault(nodeid(row), []).append(facts.get("trial"))
+    assert {name: sorted(each, key=str) for name, each in told.items()} == {
+        "test_t.py::test_steady[a]": [1, 2, 3],
+        "test_t.py::test_steady[b]": [1, 2, 3],
+        "test_t.py::TestGroup::test_twice": [1, 2],
+        "test_t.py::test_shaky": [1, 2, 3],
+        "test_t.py::test_once": [None],
+    }
+    inputs = {str(each["input"]) for each in rows if "steady" in nodeid(each)}
+    assert inputs == {"{'question': 'a'}", "{'question': 'b'}"}
+    assert "13 collected = 12 passed + 1 failed" in ran.section
+    assert (
+        "trials      of 4 tests, passed 3 always, 1 sometimes, 0 never" in ran.section
+    )
+
+
+def test_a_trial_can_be_run_by_its_node_id(suite: Suite) -> None:
+    """As the terminal prints it."""
+    suite.write(test_t=TRIALS)
+    ran = suite.run("--braintrust-trials=3", "test_t.py::test_steady[b-trial2]")
+    assert [each["metadata"]["pytest"]["trial"] for each in ran.rows()] == [2]
+
+
+def test_repetitions_of_pytest_repeat_are_trials(suite: Suite) -> None:
+    """Their node ids end with their number; their rows are of one test."""
+    suite.write(test_t=TRIALS).with_plugins("pytest_repeat")
+    ran = suite.run("--count", "2", "-k", "steady")
+    assert sorted({nodeid(each) for each in ran.rows()}) == [
+        "test_t.py::test_steady[a]",
+        "test_t.py::test_steady[b]",
+    ]
+    assert len(ran.rows()) == 4
+
+
+def test_trials_and_reruns(suite: Suite) -> None:
+    """Each trial is rerun by itself and has one row."""
+    suite.write(test_t=TRIALS).with_plugins("pytest_rerunfailures")
+    ran = suite.run("--braintrust-trials=3", "--reruns=1", "-k", "shaky")
+    attempts = [len(e["metadata"]["pytest"].get("attempts", ())) for e in ran.rows()]
+    assert sorted(attempts) == [0, 0, 1]
+
+
+def test_trials_of_a_test_are_one_cluster(suite: Suite) -> None:
+    """The comparison counts the test once."""
+    suite.write(test_t=TRIALS).run("--braintrust-trials=3")
+    suite.run("--braintrust-trials=3")
+    found = compared(suite.folder)
+    assert found.shared == 5
+    (exact,) = [each for each in found.scores if each.name == "exact"]
+    assert exact.numbers.tests == 2
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_a_wrong_number_of_trials_is_a_usage_error(suite: Suite, value: str) -> None:
+    """Before collection."""
+    ran = suite.write(test_t=TRIALS).run(f"--braintrust-trials={value}")
+    assert ran.status == 4
+    assert f"--braintrust-trials: '{value}' is not a number from 1" in ran
+
+
+REGRESSING = """\
+import pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_answer(bt_score, number):
+    bt_score(scores={{"exact": {answer}}})
+
+def test_other(): pass
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n2")])
+def test_only_what_got_worse_is_run(suite: Suite, arguments: tuple[str, ...]) -> None:
+    """As `--lf` does for failures; such a run is nobody's baseline."""
+    suite.write(test_r=REGRESSING.format(answer="1")).run()
+    suite.write(test_r=REGRESSING.format(answer="number % 2")).run()
+    ran = suite.run("--braintrust-regressed", *arguments)
+    assert "2 collected = 2 passed" in ran.section
+    last = ran.experiments()[-1]["id"]
+    suite.run()
+    assert suite.run().experiments()[-1]["base"] != last
+
+
+def test_all_is_run_where_nothing_got_worse(suite: Suite) -> None:
+    """There may be nothing to compare with yet."""
+    ran = suite.write(test_r=REGRESSING.format(answer="1")).run(
+        "--braintrust-regressed"
+    )
+    assert "5 collected = 5 passed" in ran.section

@@ -107,7 +107,7 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
     if judged is not None and judged.measures.trials.tests:
         trials = judged.measures.trials
         told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
-        yield Line(_labelled("trials", f"of {trials.tests} tests, passed {told}"))
+        yield _labelled("trials", f"of {trials.tests} tests, passed {told}")
     if judged is not None and judged.comparison and judged.baseline:
         yield from compared.render(
             judged.comparison, judged.details, judged.baseline.how

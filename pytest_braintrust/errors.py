@@ -5,6 +5,8 @@ PluginError
 ├── StoreError          the local store cannot be opened, read or written
 │   ├── StoreCorrupt    its file is damaged, or no SQLite file
 │   └── StoreTooNew     it was written by a later version of this plugin
+├── NamingError         what an experiment was called by is unknown or ambiguous
+├── ExchangeError       a file of exported rows that cannot be written or read
 ├── BaselineError       the run to compare with does not exist
 ├── DatasetError        a dataset, or a row of one, that no test can be made of
 ├── ChildError          a process of ours could not be started or did not answer
@@ -40,6 +42,14 @@ class StoreCorrupt(StoreError):
 
 class StoreTooNew(StoreError):
     """The local store was written by a later version of this plugin."""
+
+
+class NamingError(PluginError):
+    """What an experiment was called by names none, or more than one."""
+
+
+class ExchangeError(PluginError):
+    """A file of exported rows cannot be written, or is none."""
 
 
 class BaselineError(PluginError):

@@ -6,16 +6,13 @@ by Braintrust's own get-or-create by name where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, BadAnswer
+from pytest_braintrust.locks import locked
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -32,15 +29,6 @@ class Remote:
     experiment_id: str
     name: str
     url: str | None
-
-
-@contextmanager
-def locked(directory: Path, what: str) -> Iterator[None]:
-    """Hold the lock of that name; one that a killed process held is free."""
-    folder = directory / "locks"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(folder / f"{what}.lock"):
-        yield
 
 
 def remote_experiment(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pytest_braintrust import rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, Rejected, TooLarge
+from pytest_braintrust.locks import locked
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment, UnsentRow
@@ -54,7 +55,7 @@ def send_experiment(
             are marked, the rest stays unsent; the reason is kept with the experiment.
     """
     total = Sent()
-    with rendezvous.locked(store.directory, f"send-{experiment.id}"):
+    with locked(store.directory, f"send-{experiment.id}"):
         try:
             for batch in _batches(store, experiment.number, final_only=final_only):
                 remote = rendezvous.remote_experiment(store, experiment, client)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Literal, cast
 
@@ -38,6 +38,15 @@ class Line:
 
     text: bytes
     row: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a download: its rows, for as long as no further page was asked for."""
+
+    lines: Iterator[Line]
+    #: Where the next page begins; None: this is the last one.
+    cursor: str | None
 
 
 class Downloads(Calls):
@@ -111,31 +120,64 @@ class Downloads(Calls):
             BadAnswer: a page is not JSON lines with an `id` each, or a cursor comes
                 again.
         """
+        pages = self.download_pages(
+            kind,
+            object_id,
+            version=version,
+            filter=filter,
+            page_size=page_size if limit is None else min(page_size, limit),
+        )
+        return islice((line for page in pages for line in page.lines), limit)
+
+    def download_pages(  # noqa: PLR0913 - what a download is made of
+        self,
+        kind: Literal["dataset", "experiment"],
+        object_id: str,
+        *,
+        version: str | None = None,
+        filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - its name in BTQL
+        page_size: int = PAGE_SIZE,
+        cursor: str | None = None,
+    ) -> Iterator[Page]:
+        """The rows as pages, for whoever wants to go on later where a page ended.
+
+        Args:
+            kind: `dataset` or `experiment`.
+            object_id: Its id.
+            version: Read as of this version, which a later part has to name too.
+            filter: An expression in BTQL, as text or as its syntax tree.
+            page_size: Rows in a page; fewer where they are large.
+            cursor: Where to begin, as an earlier page told; None: at the start.
+
+        Raises:
+            BadAnswer: as `download_lines`.
+            Rejected: the server does not know the cursor any more.
+        """
         query = {
             "from": _source(kind, object_id),
             "select": [{"op": "star"}],
-            "limit": page_size if limit is None else min(page_size, limit),
+            "limit": page_size,
             **({"filter": _filter(filter)} if filter else {}),
         }
         more = {"version": version} if version else {}
-        return islice(self._lines(query, more), limit)
+        return self._pages(query, more, cursor)
 
-    def _lines(
-        self, query: Mapping[str, Any], more: Mapping[str, Any]
-    ) -> Iterator[Line]:
+    def _pages(
+        self, query: Mapping[str, Any], more: Mapping[str, Any], cursor: str | None
+    ) -> Iterator[Page]:
         cursors = Cursors()
-        part: Mapping[str, Any] = {}
         while True:
+            part = {"cursor": cursors.follow(cursor)} if cursor else {}
             body = {"query": {**query, **part}, "fmt": "jsonl", **more}
-            count = 0
             with SpooledTemporaryFile(_IN_MEMORY) as spool:
                 file = cast("BinaryIO", spool)
                 cursor = self._page(body, file)
-                for count, line in enumerate(_rows(file), 1):  # noqa: B007
-                    yield line
-            if not count or not cursor:
+                first = next(rows := _rows(file), None)
+                if first is None:
+                    return
+                yield Page(chain((first,), rows), cursor)
+            if not cursor:
                 return
-            part = {"cursor": cursors.follow(cursor)}
 
     def _page(self, body: Mapping[str, Any], file: BinaryIO) -> str | None:
         """Save a page to a file; answers the cursor of the next one."""

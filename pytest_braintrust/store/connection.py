@@ -51,6 +51,21 @@ class Store:
             self._leave_transaction()
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read inside be of one moment, whoever writes meanwhile.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        try:
+            self.connection.execute("BEGIN")
+            yield
+        except sqlite3.Error as error:
+            raise _translated(self.directory, error) from error
+        finally:
+            self._leave_transaction()
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
         try:

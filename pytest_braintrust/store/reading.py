@@ -36,6 +36,10 @@ class StoredExperiment:
     upload_error: str | None
     #: The local id of the experiment that this one is compared with.
     base: str | None
+    #: What a pull or import that is under way has come to; None: there is none.
+    transfer: str | None
+    #: The version of it that was pulled last.
+    remote_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def experiments(
     """The experiments of one session, of one project or of all, oldest first."""
     sql = (
         "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session) "
-        "AND (:project IS NULL OR project = :project)"
+        "AND (:project IS NULL OR project = :project) AND transfer IS NULL"
     )
     if unsent_only:
         sql += (
@@ -112,7 +116,8 @@ def experiments(
 
 def projects(store: Store) -> list[str]:
     """The projects that have an experiment."""
-    return [row[0] for row in store.query("SELECT DISTINCT project FROM experiments")]
+    sql = "SELECT DISTINCT project FROM experiments WHERE transfer IS NULL"
+    return [row[0] for row in store.query(sql)]
 
 
 def event_of(store: Store, number: int, nodeid: str, part: str) -> str | None:
@@ -123,6 +128,23 @@ def event_of(store: Store, number: int, nodeid: str, part: str) -> str | None:
         (number, nodeid, part),
     )
     return None if row is None else str(row["event"])
+
+
+def ordered_events(store: Store, number: int) -> Iterator[str]:
+    """The events of an experiment by test and row, in the same order each time.
+
+    By id where a test has several of a name: they have no order that every store
+    would know.
+    """
+    # Places first: with the events in it, SQLite would sort in as much memory.
+    places = store.query(
+        "SELECT position FROM rows WHERE experiment = ? ORDER BY nodeid, part, id",
+        (number,),
+    )
+    for (position,) in places:
+        found = store.one("SELECT event FROM rows WHERE position = ?", (position,))
+        if found is not None:
+            yield found["event"]
 
 
 def unsent(

@@ -45,4 +45,12 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX rows_unsent ON rows (experiment, position) WHERE sent < version;
     """,
+    """
+    -- Not NULL while rows are being brought in from elsewhere: where that stands.
+    -- Such an experiment is no one's yet.
+    ALTER TABLE experiments ADD COLUMN transfer TEXT;
+    -- The version of the experiment, and of the row, that was read from Braintrust.
+    ALTER TABLE experiments ADD COLUMN remote_version INTEGER;
+    ALTER TABLE rows ADD COLUMN remote_version INTEGER;
+    """,
 )

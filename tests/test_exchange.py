@@ -1,0 +1,223 @@
+"""An experiment goes to a file and comes back: whole, once, or not at all."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored import a_row, a_store, add, rows
+
+from pytest_braintrust.errors import ExchangeError
+from pytest_braintrust.exchange import export_file, import_file
+from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.writing import Put
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Store]:
+    """The store that exports."""
+    store = a_store(tmp_path / "here")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Store]:
+    """The store that imports."""
+    store = a_store(tmp_path / "there")
+    yield store
+    store.close()
+
+
+def table(store: Store) -> list[tuple[Any, ...]]:
+    """What is in a store's rows, without what is the store's own business."""
+    found = store.query(
+        "SELECT id, nodeid, part, outcome, scores, input_hash, event, version, sent "
+        "FROM rows ORDER BY id"
+    )
+    return [tuple(row) for row in found]
+
+
+def test_what_is_exported_is_what_comes_in(
+    here: Store, there: Store, tmp_path: Path
+) -> None:
+    """The facts, the rows, and a second time nothing."""
+    known = add(here, "main-1", branch="main", of=rows(20))
+    path = tmp_path / "rows.jsonl"
+    assert export_file(here, known, path) == 20
+    imported = import_file(there, path)
+    assert imported.rows == 20
+    for name in ("id", "name", "project", "repo_info", "metadata", "tests"):
+        assert getattr(imported.experiment, name) == getattr(known, name)
+    assert table(there) == table(here)
+    again = import_file(there, path)
+    assert again.experiment == imported.experiment
+    assert table(there) == table(here)
+    second = tmp_path / "second.jsonl"
+    export_file(there, imported.experiment, second)
+    assert second.read_bytes() == path.read_bytes()
+
+
+def test_a_file_has_a_line_of_facts_and_then_events(
+    here: Store, tmp_path: Path
+) -> None:
+    """One JSON object a line, in the order of the tests."""
+    known = add(here, "main-1", of=[a_row("test_b"), a_row("test_a"), a_row("test_c")])
+    path = tmp_path / "rows.jsonl"
+    export_file(here, known, path)
+    head, *events = map(json.loads, path.read_text(encoding="ascii").splitlines())
+    assert head["pytest_braintrust_export"] == 1
+    assert head["experiment"]["name"] == "main-1"
+    assert head["rows"] == 3
+    names = [each["metadata"]["pytest"]["nodeid"][-6:] for each in events]
+    assert names == ["test_a", "test_b", "test_c"]
+
+
+def test_rows_that_braintrust_has_are_not_sent_again(
+    here: Store, there: Store, tmp_path: Path
+) -> None:
+    """Of a run that was wholly sent; of any other all are pending."""
+    known = add(here, "main-1", of=rows(3))
+    sent = [(row["position"], 1) for row in here.query("SELECT position FROM rows")]
+    writing.mark_sent(here, sent[:2])
+    export_file(here, known, tmp_path / "half.jsonl")
+    writing.mark_sent(here, sent)
+    export_file(here, known, tmp_path / "all.jsonl")
+    half = import_file(there, tmp_path / "half.jsonl").experiment
+    assert reading.row_counts(there, half.number).pending == 3
+    all_ = import_file(there, tmp_path / "all.jsonl").experiment
+    assert all_.number == half.number
+
+
+def test_a_changed_row_takes_its_place(
+    here: Store, there: Store, tmp_path: Path
+) -> None:
+    """One with the same id is the same row, in another version."""
+    row = a_row("test_a", exact=0.0)
+    known = add(here, "main-1", of=[row])
+    path = tmp_path / "rows.jsonl"
+    export_file(here, known, path)
+    import_file(there, path)
+    path.write_text(path.read_text().replace('"exact":0.0', '"exact":1.0'))
+    imported = import_file(there, path)
+    (found,) = there.query("SELECT scores, version FROM rows")
+    assert json.loads(found["scores"]) == {"exact": 1.0, "pass": 1.0}
+    assert found["version"] == 2
+    assert reading.row_counts(there, imported.experiment.number).pending == 1
+
+
+GOOD_HEAD = {
+    "pytest_braintrust_export": 1,
+    "experiment": {
+        "id": "6c2d4b50-0000-4000-8000-000000000000",
+        "session_id": "a",
+        "project": "capitals",
+        "name": "main-1",
+        "created_at": 1.0,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{", ":3: "),
+        ("[]", ":3: it is not an object"),
+        ("NaN", ":3: NaN is not JSON"),
+        ("{}", ":3: its 'id' is not a text"),
+        ('{"id": "a", "scores": {"exact": 2}}', ":3: its 'scores' is not an object of"),
+        ('{"id": "a", "scores": [1]}', ":3: its 'scores' is not an object"),
+        ('{"id": "a", "tags": "x"}', ":3: its 'tags' is not a list of texts"),
+        ("[" * 100_000, ":3: nested too deep"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_comes_in(
+    there: Store, tmp_path: Path, line: str, why: str
+) -> None:
+    """By its number, with what is wrong with it."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{json.dumps(GOOD_HEAD)}\n{{"id": "good"}}\n{line}\n')
+    with pytest.raises(ExchangeError) as refused:
+        import_file(there, path)
+    assert f"rows.jsonl{why}" in str(refused.value)
+    assert "nothing was imported" in str(refused.value)
+    assert not table(there)
+    assert not reading.experiments(there)
+    assert there.one("SELECT count(*) FROM experiments")[0] == 0  # type: ignore[index]
+
+
+def changed(**facts: object) -> str:
+    return json.dumps({**GOOD_HEAD, "experiment": {**GOOD_HEAD["experiment"], **facts}})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ("", "not the first line of a file that `export` wrote"),
+        ('{"id": "a"}', "not the first line of a file that `export` wrote"),
+        ('{"pytest_braintrust_export": 2}', "written by a later version"),
+        ('{"pytest_braintrust_export": 1}', "its 'experiment' is not an object"),
+        (changed(id="../../etc"), "its 'id' is not an id"),
+        (changed(name=7), "its 'name' is not a text"),
+        (changed(created_at="now"), "its 'created_at' is not a number of seconds"),
+        (changed(exit_status=True), "its 'exit_status' is not a whole number"),
+        (changed(tests={"passed": "1"}), "its 'tests' is not an object of whole"),
+    ],
+)
+def test_a_wrong_first_line_is_named(
+    there: Store, tmp_path: Path, head: str, why: str
+) -> None:
+    """Before anything else is looked at."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(head + "\n")
+    with pytest.raises(ExchangeError, match=r"rows\.jsonl:1: ") as refused:
+        import_file(there, path)
+    assert why in str(refused.value)
+    assert there.one("SELECT count(*) FROM experiments")[0] == 0  # type: ignore[index]
+
+
+def test_no_more_than_five_wrong_lines_are_named(there: Store, tmp_path: Path) -> None:
+    """And how many there are besides."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(GOOD_HEAD) + "\n" + "[]\n" * 20)
+    with pytest.raises(ExchangeError, match="and 15 more lines"):
+        import_file(there, path)
+
+
+def test_an_export_is_whole_or_not_there(here: Store, tmp_path: Path) -> None:
+    """What was at that path before stays until the new file is complete."""
+    known = add(here, "main-1", of=rows(3))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "rows.jsonl").mkdir()
+    with pytest.raises(ExchangeError, match="cannot write"):
+        export_file(here, known, folder / "rows.jsonl")
+    with pytest.raises(ExchangeError, match="cannot write"):
+        export_file(here, known, tmp_path / "nowhere" / "rows.jsonl")
+    assert [each.name for each in folder.iterdir()] == ["rows.jsonl"]
+
+
+def test_any_size_goes_through_little_memory(
+    here: Store, there: Store, tmp_path: Path
+) -> None:
+    """Both ways line by line: the memory in use is a small part of the file."""
+    known = add(here, "main-1")
+    for start in range(0, 2_000, 100):
+        some = [
+            a_row(f"test_{number}", value="x" * 20_000)
+            for number in range(start, start + 100)
+        ]
+        writing.change(here, [(known.number, Put(row, final=True)) for row in some])
+    path = tmp_path / "rows.jsonl"
+    tracemalloc.start()
+    export_file(here, known, path)
+    import_file(there, path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert path.stat().st_size > 40_000_000
+    assert peak < path.stat().st_size / 3

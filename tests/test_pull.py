@@ -1,0 +1,303 @@
+"""An experiment of Braintrust comes into the store: whole, once, or not yet."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_braintrust import FakeBraintrust, Fault, answer, busy, reset
+from stored import a_row, a_store, add, event_of, rows
+
+from pytest_braintrust import pulling
+from pytest_braintrust.api import BraintrustClient
+from pytest_braintrust.api.retry import ONCE
+from pytest_braintrust.errors import ApiError, NamingError
+from pytest_braintrust.pulling import pull_experiment
+from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.writing import Put
+from pytest_braintrust.uploader import send_experiment
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """The store that rows come into."""
+    store = a_store(tmp_path / "here")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Store]:
+    """The store of another machine."""
+    store = a_store(tmp_path / "elsewhere")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
+    """A client that tries once: the tests say themselves what comes after."""
+    with BraintrustClient(
+        api_key=server.api_key, api_url=server.url, app_url=server.app_url, policy=ONCE
+    ) as client:
+        yield client
+
+
+def an_eval(
+    client: BraintrustClient, count: int, *, name: str = "eval-1", size: int = 1
+) -> str:
+    """An experiment as the SDK's `Eval` makes it, with a child span in each trace."""
+    project = client.create_project("capitals")
+    made = client.create_experiment(
+        project.id, name, repo_info={"branch": "main", "commit": "c" * 40}
+    )
+    events: list[dict[str, Any]] = []
+    for number in range(count):
+        root, child = f"root-{number}", f"child-{number}"
+        events += [
+            {
+                "id": root,
+                "input": {"number": number, "text": "x" * size},
+                "output": "Paris",
+                "scores": {"Levenshtein": 0.5},
+                "metrics": {"start": 1.0, "end": 2.0},
+                "span_attributes": {"name": "eval", "type": "eval"},
+                "span_id": root,
+                "root_span_id": root,
+            },
+            {
+                "id": child,
+                "input": {"number": number},
+                "span_attributes": {"name": "task", "type": "task"},
+                "span_id": child,
+                "root_span_id": root,
+                "span_parents": [root],
+            },
+        ]
+    client.insert_rows(made.id, events)
+    return made.id
+
+
+def events(store: Store, each: StoredExperiment) -> list[dict[str, Any]]:
+    found = store.query(
+        "SELECT event FROM rows WHERE experiment = ? ORDER BY nodeid", (each.number,)
+    )
+    return [json.loads(row["event"]) for row in found]
+
+
+def test_an_eval_of_the_sdk_comes_in(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """Its cases, each known by its input, and not the spans inside of them."""
+    remote = an_eval(client, 25)
+    server.knobs.page_limit = 7
+    server.knobs.repeat_older_rows = True
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert (pulled.project, pulled.name, pulled.id) == ("capitals", "eval-1", remote)
+    assert pulled.repo_info == {"branch": "main", "commit": "c" * 40}
+    assert (pulled.exit_status, pulled.tests["passed"]) == (0, 25)
+    assert pulled.url
+    assert reading.row_counts(store, pulled.number).pending == 0
+    found = list(store.query("SELECT nodeid, outcome FROM rows ORDER BY nodeid"))
+    assert len(found) == 25
+    assert found[0]["nodeid"] == '{"number": 0, "text": "x"}'
+    assert {row["outcome"] for row in found} == {"passed"}
+    assert not any(each["metadata"].get("outdated") for each in events(store, pulled))
+    (summary,) = reading.score_summaries(store, pulled.number)
+    assert (summary.name, summary.mean, summary.count) == ("Levenshtein", 0.5, 25)
+
+
+def test_a_second_pull_changes_nothing(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """And asks for no rows, where what is known is good enough."""
+    an_eval(client, 3)
+    first = pull_experiment(store, client, "capitals/eval-1")
+    rows = list(map(tuple, store.query("SELECT * FROM rows")))
+    assert pull_experiment(store, client, "capitals/eval-1") == first
+    asked = len([each for each in server.requests if each.path == "/btql"])
+    assert pull_experiment(store, client, "capitals/eval-1", again=False) == first
+    assert len([each for each in server.requests if each.path == "/btql"]) == asked
+    assert list(map(tuple, store.query("SELECT * FROM rows"))) == rows
+
+
+def test_a_pull_brings_an_experiment_up_to_date(
+    store: Store, client: BraintrustClient
+) -> None:
+    """Rows that changed, came, or went on Braintrust do so here."""
+    remote = an_eval(client, 3)
+    before = pull_experiment(store, client, "capitals/eval-1")
+    client.insert_rows(
+        remote,
+        [
+            {"id": "root-0", "scores": {"Human": 1}, "_is_merge": True},
+            {"id": "root-1", "_object_delete": True},
+            {"id": "new", "input": {"number": 99}, "scores": {"Levenshtein": 1}},
+        ],
+    )
+    after = pull_experiment(store, client, "capitals/eval-1")
+    assert after.number == before.number
+    found = {each["id"]: each["scores"] for each in events(store, after)}
+    assert found == {
+        "root-0": {"Levenshtein": 0.5, "Human": 1},
+        "root-2": {"Levenshtein": 0.5},
+        "new": {"Levenshtein": 1},
+    }
+    assert reading.row_counts(store, after.number).pending == 0
+
+
+def test_an_interrupted_pull_goes_on_and_is_nothing_until_then(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """Pages that came are not asked for again; no command sees a part."""
+    an_eval(client, 20)
+    server.knobs.page_limit = 10
+    server.faults.add(Fault(reset(apply=False), path="/btql", nth=3))
+    with pytest.raises(ApiError):
+        pull_experiment(store, client, "capitals/eval-1")
+    assert reading.experiments(store) == []
+    asked = len([each for each in server.requests if each.path == "/btql"])
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert reading.row_counts(store, pulled.number).recorded == 20
+    # Four pages have rows and a fifth has none; two had come before.
+    assert len([e for e in server.requests if e.path == "/btql"]) - asked == 3
+
+
+def test_an_experiment_that_changed_meanwhile_is_read_anew(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """Also the pages that had come."""
+    remote = an_eval(client, 20)
+    server.knobs.page_limit = 10
+    server.faults.add(Fault(busy(503), path="/btql", nth=3))
+    with pytest.raises(ApiError):
+        pull_experiment(store, client, "capitals/eval-1")
+    gone = [{"id": f"root-{n}", "_object_delete": True} for n in range(19)]
+    client.insert_rows(remote, [*gone, {"id": "root-19", "input": "new"}])
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert [each["id"] for each in events(store, pulled)] == ["root-19"]
+
+
+def test_a_cursor_that_ran_out_costs_a_new_start(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """And nothing else."""
+    an_eval(client, 20)
+    server.knobs.page_limit = 10
+    server.faults.add(Fault(busy(503), path="/btql", nth=3))
+    with pytest.raises(ApiError):
+        pull_experiment(store, client, "capitals/eval-1")
+    server.faults.add(Fault(answer(400, "unknown cursor"), path="/btql"))
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert reading.row_counts(store, pulled.number).recorded == 20
+
+
+def test_a_run_of_ours_is_recognised(
+    store: Store, elsewhere: Store, client: BraintrustClient
+) -> None:
+    """By the key in its metadata, with everything that its rows say."""
+    row = a_row("test_a", exact=0.25, outcome="failed", error="Paris is not Rome")
+    made = add(elsewhere, "main-1", branch="main", of=[row, *rows(3)])
+    send_experiment(elsewhere, made, client)
+    pulled = pull_experiment(store, client, "capitals/main-1")
+    assert (pulled.id, pulled.name) == (made.id, "main-1")
+    assert pulled.metadata == {"model": "small"}
+    assert pulled.exit_status == 1
+    (found,) = [e for e in events(store, pulled) if e["id"] == row["id"]]
+    assert found == event_of(row)
+    (kept,) = store.query("SELECT * FROM rows WHERE id = ?", (row["id"],))
+    for name in ("nodeid", "part", "outcome", "scores", "input_hash"):
+        assert kept[name] == row[name]
+
+
+def test_a_run_that_is_here_is_completed_not_doubled(
+    store: Store, elsewhere: Store, client: BraintrustClient
+) -> None:
+    """What other machines recorded comes in; what is yet to be sent stays."""
+    mine, other = rows(2), [a_row("test_other")]
+    here = add(store, "main-1", of=mine)
+    send_experiment(store, here, client)
+    # The same run on another machine, which knows it by the same id.
+    there = add(elsewhere, "main-1", of=other)
+    with elsewhere.transaction() as connection:
+        connection.execute("UPDATE experiments SET id = ?", (here.id,))
+    send_experiment(elsewhere, reading.experiment(elsewhere, here.id), client)
+    changed = a_row("test_0", exact=0.5)
+    changed["event"] = changed["event"].replace(changed["id"], mine[0]["id"])
+    changed["id"] = mine[0]["id"]
+    writing.change(store, [(here.number, Put(changed, final=True))])
+    pulled = pull_experiment(store, client, "capitals/main-1")
+    assert there.name == pulled.name
+    assert len(reading.experiments(store)) == 1
+    assert pulled.number == here.number
+    assert (pulled.exit_status, pulled.tests) == (0, here.tests | {"passed": 1})
+    assert {e["id"]: e["scores"]["exact"] for e in events(store, pulled)} == {
+        mine[0]["id"]: 0.5,
+        mine[1]["id"]: 1.0,
+        other[0]["id"]: 1.0,
+    }
+    assert reading.row_counts(store, pulled.number).pending == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "project"),
+    [
+        ("capitals/eval-1", None),
+        ("capitals/eval", None),
+        ("capitals/latest", None),
+        ("capitals/main", None),
+        ("eval-1", "capitals"),
+        ("capitals/eval-10/late", None),
+    ],
+)
+def test_names_are_those_of_every_command(
+    client: BraintrustClient, name: str, project: str | None
+) -> None:
+    """In full, shortened, the latest, a branch; with slashes of their own."""
+    wanted = an_eval(client, 1, name=name[9:] if name.endswith("late") else "eval-1")
+    assert pulling.find_remote(client, name, project=project).id == wanted
+
+
+def test_an_id_is_a_name_too(client: BraintrustClient) -> None:
+    """Alone, or with the project."""
+    wanted = an_eval(client, 1)
+    assert pulling.find_remote(client, wanted).id == wanted
+    assert pulling.find_remote(client, f"capitals/{wanted}").id == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("capitals/evil-1", "there is no experiment evil-1; close are eval-1"),
+        ("eval-1", "eval-1 names no project: say PROJECT/EXPERIMENT"),
+        ("nowhere/eval-1", "no project with experiments that nowhere/eval-1 begins"),
+        ("a/" * 5_000, "no project with experiments"),
+    ],
+)
+def test_an_unknown_name_is_told(
+    client: BraintrustClient, name: str, told: str
+) -> None:
+    """With what is close."""
+    an_eval(client, 1)
+    with pytest.raises(NamingError) as refused:
+        pulling.find_remote(client, name)
+    assert told in str(refused.value)
+
+
+def test_any_size_comes_in_through_little_memory(
+    store: Store, client: BraintrustClient
+) -> None:
+    """A page at a time, and of a page some rows: a small part of it all."""
+    an_eval(client, 2_000, size=10_000)
+    tracemalloc.start()
+    pulled = pull_experiment(store, client, "capitals/eval-1", page_size=200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reading.row_counts(store, pulled.number).recorded == 2_000
+    assert peak < 20_000_000

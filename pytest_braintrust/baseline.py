@@ -32,6 +32,11 @@ class Baseline:
     experiment: StoredExperiment
     how: How
 
+    @property
+    def name(self) -> str:
+        """What it is called where people look it up."""
+        return self.experiment.remote_name or self.experiment.name
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

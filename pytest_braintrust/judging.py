@@ -70,6 +70,8 @@ class Judgement:
 
     experiment: StoredExperiment
     measures: RunMeasures
+    #: The baseline that was asked for by name; None: the usual one.
+    asked: str | None
     baseline: Baseline | None
     comparison: RunComparison | None
     verdicts: tuple[Verdict, ...]
@@ -147,11 +149,17 @@ class Judge:
                 higher_is_better=self.asked.higher_is_better,
             )
             worst = details(
-                store, found.experiment, experiment, compared.regressions[:WORST]
+                store, found.experiment, experiment, compared.worse_tests[:WORST]
             )
         verdicts = gates.judge(self.asked.gates, measures, compared)
         return Judgement(
-            experiment, measures, found, compared, tuple(verdicts), tuple(worst)
+            experiment=experiment,
+            measures=measures,
+            asked=self.asked.baseline,
+            baseline=found,
+            comparison=compared,
+            verdicts=tuple(verdicts),
+            details=tuple(worst),
         )
 
     def _subject(self, project: str) -> Subject:

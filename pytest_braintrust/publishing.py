@@ -107,10 +107,12 @@ def commands(report: RunReport, github: GitHub, root: Path) -> Iterator[str]:
 
 
 def _annotation(detail: Detail, github: GitHub, root: Path) -> str:
-    change = detail.change
+    test = detail.test
     file = os.path.relpath(root / detail.file, github.workspace or root)
-    title = f"{change.score} {change.then:.3g} → {change.now:.3g}"
-    message = f"{change.nodeid} {change.part}".strip()
+    title = ", ".join(f"{e.score} {e.then:.3g} → {e.now:.3g}" for e in test.losses)
+    message = f"{test.nodeid} {test.part}".strip()
+    if detail.reason is not None:
+        message += f"\n{detail.reason}"
     if detail.first_difference is not None:
         old, new = detail.first_difference
         message += f"\nthen: {old}\nnow: {new}"

@@ -103,5 +103,8 @@ def test_github_gets_a_summary_and_annotations(suite: Suite) -> None:
         "test_a.py::test_answer[0]"
     )
     text = (suite.folder / "own.md").read_text(encoding="utf-8")
-    assert "| 🔴 | exact | 1.000 | 0.000 | -1.000 |" in text
+    assert (
+        "| exact | 1.000 | 0.000 | -1.000 | -1.000…-1.000 | 0 | 10 | 🔴 regressed |"
+        in text
+    )
     assert summary.read_text(encoding="utf-8").endswith(text)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from pytest_braintrust.comparison.result import TestChange
-from pytest_braintrust.jsonable import dumps
+from pytest_braintrust.comparison.result import WorseTest
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -17,19 +16,21 @@ from pytest_braintrust.store.reading import StoredExperiment
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A test whose score moved, with what it put out in both runs, as text.
+    """A test whose score fell, with what it put out in both runs, as text.
 
     Attributes:
-        change: The score that moved.
+        test: The test and the scores that fell.
         then: The output then; None where it had none.
         now: The output now; None where it had none.
+        error: What the test raised now; None where nothing.
         file: Where the test stands, relative to pytest's root.
         line: Counted from 1.
     """
 
-    change: TestChange
+    test: WorseTest
     then: str | None
     now: str | None
+    error: str | None
     file: str
     line: int
 
@@ -43,29 +44,44 @@ class Detail:
                 return old, new
         return None
 
+    @property
+    def same_output(self) -> bool:
+        """Whether there was an output, and it is the same now."""
+        return self.then is not None and self.then == self.now
+
+    @property
+    def reason(self) -> str | None:
+        """The line of the error that says what was wrong, as pytest marks it."""
+        lines = (self.error or "").splitlines()
+        marked = [each[1:].strip() for each in lines if each.startswith("E ")]
+        told = [each.strip() for each in lines if each.strip()]
+        return next(iter([*marked[:1], *told[-1:]]), None)
+
 
 def details(
     store: Store,
     base: StoredExperiment,
     head: StoredExperiment,
-    changes: Iterable[TestChange],
+    tests: Iterable[WorseTest],
 ) -> list[Detail]:
-    """Read the outputs behind changes; of several trials, the last one's.
+    """Read the outputs of tests; of several trials, the last one's.
 
     Raises:
         StoreError: the store could not be read.
     """
-    return [_detail(store, base.number, head.number, each) for each in changes]
+    return [_detail(store, base.number, head.number, each) for each in tests]
 
 
-def _detail(store: Store, base: int, head: int, change: TestChange) -> Detail:
-    then = _event(store, base, change.nodeid_then, change.part)
-    now = _event(store, head, change.nodeid, change.part)
+def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
+    then = _event(store, base, test.nodeid_then, test.part)
+    now = _event(store, head, test.nodeid, test.part)
     context = now.get("context") or {}
+    error = now.get("error")
     return Detail(
-        change=change,
-        then=_text(then.get("output")),
-        now=_text(now.get("output")),
+        test=test,
+        then=as_text(then.get("output")),
+        now=as_text(now.get("output")),
+        error=error if error is None else str(error),
         file=str(context.get("caller_filename") or ""),
         line=int(context.get("caller_lineno") or 1),
     )
@@ -77,7 +93,8 @@ def _event(store: Store, number: int, nodeid: str, part: str) -> dict[str, Any]:
     return event
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """An output as a person reads it, in lines; None where there is none."""
     if value is None or isinstance(value, str):
         return value
-    return dumps(value)
+    return json.dumps(value, ensure_ascii=False, indent=2)

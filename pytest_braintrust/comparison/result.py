@@ -9,6 +9,11 @@ from typing import Literal, TypeAlias
 from pytest_braintrust.statistics import Better, Comparison, Sensitivity, Verdict
 
 Kind: TypeAlias = Literal["score", "metric"]
+#: What all scores together say: `mixed` has better and worse ones, `same` none of
+#: which any test changed.
+Overall: TypeAlias = Literal[
+    "better", "worse", "mixed", "no evidence", "same", "not measurable"
+]
 
 #: With a larger share of errored tests than this nothing is called measured.
 ERRORED_AT_MOST = 0.1
@@ -29,6 +34,19 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How many recorded tests a run has, and how many of them measured nothing."""
+
+    tests: int
+    errored: int
+
+    @property
+    def measurable(self) -> bool:
+        """Whether few enough tests errored for the others to say something."""
+        return self.errored <= ERRORED_AT_MOST * self.tests
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
     """One score or metric in both runs.
 
@@ -37,10 +55,11 @@ class Measure:
         kind: `score`, in [0, 1], or `metric`, an amount.
         better: The direction that is better.
         numbers: The paired comparison over tests that both runs measured.
-        p_value: Corrected for the number of scores judged together (Holm); of a
-            metric the plain one. None where not measurable.
+        p_value: Corrected for the scores that are judged together; of a metric the
+            plain one. None where not measurable.
         verdict: By `p_value`.
-        sensitivity: What would be seen at this number of tests, and what it takes.
+        sensitivity: What would be seen at this number of tests, and what it takes,
+            at the level that the correction leaves.
     """
 
     name: str
@@ -64,7 +83,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class TestChange:
-    """A test whose score is another one now."""
+    """A test of which one score is another one now."""
 
     nodeid: str
     part: str
@@ -78,6 +97,17 @@ class TestChange:
     def difference(self) -> float:
         """How much the score rose."""
         return self.now - self.then
+
+
+@dataclass(frozen=True, slots=True)
+class WorseTest:
+    """A test of which a score fell, or several."""
+
+    nodeid: str
+    part: str
+    nodeid_then: str
+    #: The scores that fell, the largest loss first.
+    losses: tuple[TestChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +129,16 @@ class RunComparison:
     #: Tests in both runs, renamed ones counted.
     shared: int
     new: tuple[str, ...]
+    #: In the baseline alone: taken away, or not run now.
     gone: tuple[str, ...]
+    #: By the node ids then and now.
     renamed: tuple[tuple[str, str], ...]
-    errored_then: int
-    errored_now: int
-    #: Tests whose score moved, the largest loss first.
+    then: Counts
+    now: Counts
+    #: Scores that only one of the runs has.
+    scores_new: tuple[str, ...]
+    scores_gone: tuple[str, ...]
+    #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)
     differences: tuple[Difference, ...] = ()
 
@@ -118,12 +153,36 @@ class RunComparison:
         return [each for each in self.measures if each.kind == "metric"]
 
     @property
+    def overall(self) -> Overall:
+        """What all scores together say."""
+        verdicts = {each.verdict for each in self.scores}
+        if {"improved", "regressed"} <= verdicts:
+            return "mixed"
+        if "regressed" in verdicts:
+            return "worse"
+        if "improved" in verdicts:
+            return "better"
+        if "no evidence" not in verdicts:
+            return "not measurable"
+        return "no evidence" if self.changes else "same"
+
+    @property
     def drifted(self) -> bool:
         """Whether a score moved beyond noise and nothing that was recorded changed."""
-        moved = any(each.verdict in {"improved", "regressed"} for each in self.scores)
-        return moved and not self.differences
+        return self.overall in {"better", "worse", "mixed"} and not self.differences
 
     @property
     def regressions(self) -> Sequence[TestChange]:
-        """The tests whose score fell, the largest loss first."""
+        """The scores of tests that fell, the largest loss first."""
         return [each for each in self.changes if each.difference < 0]
+
+    @property
+    def worse_tests(self) -> Sequence[WorseTest]:
+        """The tests of which a score fell, the one with the largest loss first."""
+        found: dict[tuple[str, str], list[TestChange]] = {}
+        for each in self.regressions:
+            found.setdefault((each.nodeid, each.part), []).append(each)
+        return [
+            WorseTest(nodeid, part, losses[0].nodeid_then, tuple(losses))
+            for (nodeid, part), losses in found.items()
+        ]

@@ -15,20 +15,17 @@ from pytest_braintrust.comparison.pairing import (
     pairs,
 )
 from pytest_braintrust.comparison.result import (
-    ERRORED_AT_MOST,
+    Counts,
     Kind,
     Measure,
     RunComparison,
     RunFacts,
     TestChange,
 )
-from pytest_braintrust.statistics import Better, PairedAccumulator
+from pytest_braintrust.statistics import Better, Judged, PairedAccumulator
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
-
-#: Of a metric, less is better; those that a user names are the other way round.
-DEFAULT_BETTER: dict[Kind, Better] = {"score": "higher", "metric": "lower"}
 
 
 def compare(
@@ -63,8 +60,10 @@ def compare(
         new=tuple(each.nodeid for each in unpaired.new),
         gone=tuple(each.nodeid for each in unpaired.gone),
         renamed=tuple(seen.renamed),
-        errored_then=seen.then.errored,
-        errored_now=seen.now.errored,
+        then=seen.then.counts,
+        now=seen.now.counts,
+        scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
+        scores_gone=tuple(n for n in seen.then.scores if n not in seen.now.scores),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
     )
@@ -91,20 +90,24 @@ def _loss(change: TestChange) -> tuple[float, str, str, str]:
 
 @dataclass(slots=True)
 class _Side:
-    """How many tests a run has, and how many measured nothing."""
+    """How many tests a run has, how many measured nothing, and the scores it has."""
 
     tests: int = 0
     errored: int = 0
+    #: In the order in which they come.
+    scores: dict[str, None] = field(default_factory=dict)
 
     def counting(self, tests: Iterator[Test]) -> Iterator[Test]:
         for test in tests:
             self.tests += 1
             self.errored += test.errored
+            for each in test.trials:
+                self.scores.update(dict.fromkeys(each.scores))
             yield test
 
     @property
-    def measurable(self) -> bool:
-        return self.errored <= ERRORED_AT_MOST * self.tests
+    def counts(self) -> Counts:
+        return Counts(self.tests, self.errored)
 
 
 @dataclass(slots=True)
@@ -153,39 +156,39 @@ class _Seen:
             )
 
     def measures(self) -> tuple[Measure, ...]:
-        scores = {name: each.result() for name, each in self._scores.items()}
-        corrected = statistics.holm(each.p_value for each in scores.values())
+        scores = statistics.judged_together(
+            [each.result() for each in self._scores.values()]
+        )
+        metrics = (
+            statistics.judged_together([each.result()])[0]
+            for each in self._metrics.values()
+        )
         return (
-            *(
-                self._measure(name, "score", numbers, p)
-                for (name, numbers), p in zip(scores.items(), corrected, strict=True)
-            ),
-            *(
-                self._measure(name, "metric", numbers, numbers.p_value)
-                for name, each in self._metrics.items()
-                for numbers in (each.result(),)
-            ),
+            *map(self._score, self._scores, scores),
+            *map(self._metric, self._metrics, metrics),
         )
 
+    def _score(self, name: str, judged: Judged) -> Measure:
+        return self._measure(name, "score", "higher", judged)
+
+    def _metric(self, name: str, judged: Judged) -> Measure:
+        better: Better = "higher" if name in self.higher_is_better else "lower"
+        return self._measure(name, "metric", better, judged)
+
     def _measure(
-        self,
-        name: str,
-        kind: Kind,
-        numbers: statistics.Comparison,
-        p_value: float | None,
+        self, name: str, kind: Kind, better: Better, judged: Judged
     ) -> Measure:
-        higher = kind == "metric" and name in self.higher_is_better
-        better: Better = "higher" if higher else DEFAULT_BETTER[kind]
-        verdict = statistics.verdict(numbers, better=better, p_value=p_value)
-        measurable = self.then.measurable and self.now.measurable
+        numbers = judged.numbers
+        verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
+        measurable = self.then.counts.measurable and self.now.counts.measurable
         return Measure(
             name=name,
             kind=kind,
             better=better,
             numbers=numbers,
-            p_value=p_value,
+            p_value=judged.p_value,
             verdict=verdict if measurable else "not measurable",
-            sensitivity=statistics.sensitivity(numbers),
+            sensitivity=statistics.sensitivity(numbers, alpha=judged.level),
         )
 
 

@@ -1,136 +1,221 @@
-"""A comparison of two runs as lines of text that fit 80 columns."""
+"""A comparison with the baseline: first better or worse, then the numbers, then why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.comparison.result import (
     ERRORED_AT_MOST,
+    Counts,
     Measure,
     RunComparison,
 )
-from pytest_braintrust.reports.lines import Line, fitted, name_of, padded, plain, short
+from pytest_braintrust.judging import Judgement
+from pytest_braintrust.reports.lines import Line, name_of, plain, short
+from pytest_braintrust.reports.table import MARKS, table
+from pytest_braintrust.reports.worst import worst
+from pytest_braintrust.statistics import Estimate, Verdict
 
-#: How many of the worst tests are shown.
-WORST = 5
-
-_NAME = 18
-_HEAD = f"  {{:<{_NAME}}}    then     now  change     95 % interval    better worse"
-_STYLES = {"improved": "green", "regressed": "red"}
-_MARKS = {"improved": "▲", "regressed": "▼"}
-
-
-def render(
-    comparison: RunComparison, details: Sequence[Detail], how: str = ""
-) -> Iterator[Line]:
-    """The table, what it means in words, what changed, and the worst tests."""
-    yield Line(
-        f"compared with {name_of(comparison.base.name)}{f' ({how})' if how else ''}"
-    )
-    yield from table(comparison.measures)
-    yield from words(comparison)
-    yield from what_changed(comparison)
-    yield from worst(details, len(comparison.regressions))
-
-
-def table(measures: Sequence[Measure]) -> Iterator[Line]:
-    """A line a score: then, now, change, its interval, tests better and worse.
-
-    ▲ and ▼ mark what got better and worse by more than noise.
-    """
-    for kind, title in (("score", "score"), ("metric", "metric")):
-        shown = [each for each in measures if each.kind == kind]
-        if shown:
-            yield Line(_HEAD.format(title), long="left")
-        for each in shown:
-            yield Line(_row(each), _STYLES.get(each.verdict, ""), long="left")
+_HOW = {
+    "ancestor": "nearest ancestor commit",
+    "previous": "previous run of this branch",
+    "branch": "last run of that branch",
+    "name": "by name",
+}
+_MISSING = {
+    "ancestor": "no commit before this one has a finished run",
+    "previous": "this branch has no earlier finished run",
+}
+_STYLES = {
+    "better": "green",
+    "worse": "red",
+    "mixed": "red",
+    "not measurable": "yellow",
+}
+_BESIDE = {
+    "better": "▲ better than",
+    "worse": "▼ worse than",
+    "mixed": "▼ better and worse than",
+}
+#: Of more scores than this a sentence names the first ones.
+_NAMED = 3
+#: What would take so many times the tests that there are is not worth saying.
+_OUT_OF_REACH = 100
 
 
-def _row(each: Measure) -> str:
-    numbers = each.numbers
-    show = shower(each)
-    name = plain(each.name)
-    if each.kind == "metric" and each.better == "higher":
-        name += " (more is better)"
-    span = "-"
-    if numbers.interval is not None:
-        low, high = numbers.interval
-        span = f"{show(low, '+'):>7} … {show(high, '+'):>7}"
-    return (
-        f"{_MARKS.get(each.verdict, ' ')} {padded(fitted(name, _NAME), _NAME)} "
-        f"{show(numbers.then):>7} {show(numbers.now):>7} "
-        f"{show(numbers.difference, '+'):>7}  {span:^17}  "
-        f"{each.improved:>6} {each.worsened:>5}"
-    )
-
-
-def shower(each: Measure) -> Callable[..., str]:
-    """How the numbers of a measure are written: scores alike, metrics as they come."""
-    return _fixed if each.kind == "score" else _short
-
-
-def _fixed(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.3f}"
-
-
-def _short(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.3g}"
-
-
-def words(comparison: RunComparison) -> Iterator[Line]:
-    """Say what the table means, score by score where there is something to say."""
-    yield from _counts(comparison)
-    quiet = [e for e in comparison.scores if e.verdict == "no evidence"]
-    changed = [each for each in quiet if each.numbers.rose + each.numbers.fell]
-    if comparison.scores and len(quiet) == len(comparison.scores) and not changed:
-        yield Line(f"no score of the {comparison.shared} tests changed")
+def beside(judged: Judgement, width: int) -> Iterator[Line]:
+    """The table and all that is said about it."""
+    comparison = judged.comparison
+    if comparison is None:
         return
-    for each in changed:
-        yield Line(f"{fitted(plain(each.name), _NAME)}: {_noise(each)}")
-    for each in comparison.scores:
-        if each.verdict == "not measurable":
-            yield Line(f"{fitted(plain(each.name), _NAME)}: {_unmeasured(comparison)}")
+    yield from table(comparison, judged.measures.scores, width)
+    yield from words(comparison, judged.measures.scores)
+    yield from worst(judged.details, len(comparison.worse_tests), width)
 
 
-def _noise(each: Measure) -> str:
-    text = f"within noise at {each.numbers.tests} tests"
-    if each.sensitivity.detectable is not None:
-        text += (
-            f"; a difference of about {each.sensitivity.detectable:.2g} would be seen"
-        )
-    if each.sensitivity.tests_needed is not None:
-        text += f" (this one with {each.sensitivity.tests_needed:,} tests)"
-    return text
+def base_text(judged: Judgement) -> str:
+    """Which run it is compared with, and why with that one; "" where nobody asked."""
+    if judged.baseline is not None:
+        name = name_of(judged.baseline.name)
+        return f"{name} ({_HOW[judged.baseline.how]})"
+    if judged.asked is None:
+        return ""
+    why = _MISSING.get(judged.asked, f"no finished run of {name_of(judged.asked)}")
+    return f"none: {why}"
 
 
-def _unmeasured(comparison: RunComparison) -> str:
-    if comparison.errored_now or comparison.errored_then:
-        return f"not measurable: more than {ERRORED_AT_MOST:.0%} of the tests errored"
-    return "not measurable: it takes two tests that both runs have"
+def headline(comparison: RunComparison) -> Line:
+    """Better or worse, in one line."""
+    overall = comparison.overall
+    style = _STYLES.get(overall, "")
+    if overall == "not measurable":
+        return Line(f"not measurable: {unmeasurable(comparison)}", style)
+    if overall == "same":
+        return Line(f"no change: no score of {_tests(comparison.shared)} moved", style)
+    if overall == "no evidence":
+        return Line("no evidence of a change: what moved is within noise", style)
+    regressed = _with(comparison, "regressed")
+    improved = _with(comparison, "improved")
+    mark = MARKS["regressed" if regressed else "improved"]
+    parts = [
+        f"{_named(names)} {verdict}"
+        for names, verdict in ((regressed, "regressed"), (improved, "improved"))
+        if names
+    ]
+    return Line(f"{mark}{overall}: {', '.join(parts)}", style)
 
 
-def _counts(comparison: RunComparison) -> Iterator[Line]:
-    parts = [f"{comparison.shared} tests in both runs"]
+def _with(comparison: RunComparison, verdict: Verdict) -> list[str]:
+    return [each.name for each in comparison.scores if each.verdict == verdict]
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = [name_of(name) for name in names]
+    if len(shown) > _NAMED:
+        shown = [*shown[: _NAMED - 1], f"{len(shown) - _NAMED + 1} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def unmeasurable(comparison: RunComparison) -> str:
+    """Why nothing can be said."""
+    for when, counts in (("now", comparison.now), ("then", comparison.then)):
+        if not counts.measurable:
+            return (
+                f"{counts.errored} of {_tests(counts.tests)} errored {when}, more than "
+                f"{ERRORED_AT_MOST:.0%}"
+            )
+    if not comparison.scores:
+        return "no score is in both runs"
+    return "it takes two tests with a score that both runs have"
+
+
+def words(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterator[Line]:
+    """What the table means, which tests it is about, and what was changed."""
+    yield Line(_counts(comparison))
+    yield from _over_all(comparison, alone)
+    yield from _renamed(comparison)
+    if comparison.scores_gone:
+        yield Line(f"no longer scored: {_named(comparison.scores_gone)}", "yellow")
+    yield from _within_noise(comparison)
+    yield from what_changed(comparison)
+
+
+def _counts(comparison: RunComparison) -> str:
+    parts = [f"{_tests(comparison.shared)} in both runs"]
     if comparison.new:
         parts.append(f"{len(comparison.new)} new")
     if comparison.gone:
-        parts.append(f"{len(comparison.gone)} gone")
+        parts.append(f"{len(comparison.gone)} gone or not run")
     if comparison.renamed:
         parts.append(f"{len(comparison.renamed)} renamed")
-    if comparison.errored_now or comparison.errored_then:
-        parts.append(
-            f"errored: {comparison.errored_then} then, {comparison.errored_now} now"
-        )
-    yield Line(", ".join(parts))
+    parts += _errored("then", comparison.then)
+    parts += _errored("now", comparison.now)
+    return ", ".join(parts)
+
+
+def _errored(when: str, counts: Counts) -> list[str]:
+    return [f"{counts.errored} errored {when} (left out)"] if counts.errored else []
+
+
+def _over_all(
+    comparison: RunComparison, alone: Mapping[str, Estimate]
+) -> Iterator[Line]:
+    """The means of all tests, where those of the shared ones are other numbers."""
+    shared = {each.name: f"{each.numbers.now or 0:.3f}" for each in comparison.scores}
+    whole = {
+        name: f"{found.mean:.3f}"
+        for name, found in alone.items()
+        if found.mean is not None and name in shared
+    }
+    other = [f"{name_of(n)} {mean}" for n, mean in whole.items() if mean != shared[n]]
+    if other:
+        yield Line(f"over all {_tests(comparison.now.tests)}: {', '.join(other)}")
+
+
+def _renamed(comparison: RunComparison) -> Iterator[Line]:
+    pairs = comparison.renamed
+    for then, now in pairs[:_NAMED]:
+        yield Line(f"renamed: {plain(then)} → {plain(now)}")
+    if len(pairs) > _NAMED:
+        yield Line(f"renamed: {len(pairs) - _NAMED} more, told apart by their input")
+
+
+def _within_noise(comparison: RunComparison) -> Iterator[Line]:
+    """What no evidence means at this number of tests, and what would settle it."""
+    quiet = [
+        each
+        for each in comparison.scores
+        if each.verdict == "no evidence" and each.numbers.rose + each.numbers.fell
+    ]
+    if len(quiet) > _NAMED:
+        yield Line(_range(quiet))
+        return
+    for each in quiet:
+        parts = [_seen(each), _settled(each)]
+        yield Line(f"{name_of(each.name)}: {'; '.join(filter(None, parts))}")
+
+
+def _seen(each: Measure) -> str:
+    text = f"within noise at {_tests(each.numbers.tests)}"
+    if each.sensitivity.detectable is not None:
+        size = f"{each.sensitivity.detectable:.2g}"
+        return f"{text}; a difference of about {size} would be seen"
+    fewest = each.sensitivity.fewest_changes
+    return f"{text}; no difference can be seen before {fewest} tests change"
+
+
+def _settled(each: Measure) -> str:
+    numbers, plan = each.numbers, each.sensitivity
+    ways: list[str] = []
+    needed = plan.tests_needed
+    if needed is not None and numbers.tests < needed < _OUT_OF_REACH * numbers.tests:
+        ways.append(f"{needed - numbers.tests:,} more tests")
+    if plan.trials_needed is not None and plan.trials_needed > 1:
+        ways.append(f"{plan.trials_needed:,} trials of each")
+    return f"{' or '.join(ways)} would settle this one" if ways else ""
+
+
+def _range(quiet: Sequence[Measure]) -> str:
+    sizes = [
+        each.sensitivity.detectable
+        for each in quiet
+        if each.sensitivity.detectable is not None
+    ]
+    text = f"{len(quiet)} scores are within noise"
+    if not sizes:
+        return text
+    least, most = f"{min(sizes):.2g}", f"{max(sizes):.2g}"
+    size = least if least == most else f"{least} to {most}"
+    return f"{text}; a difference of about {size} would be seen"
 
 
 def what_changed(comparison: RunComparison) -> Iterator[Line]:
     """Say what the runs recorded about themselves that is not the same."""
     if comparison.drifted:
         yield Line(
-            "a score moved and nothing that the runs recorded changed: the model "
-            "behind the name may have",
+            "a score moved and nothing that the runs recorded changed (code, inputs, "
+            "dataset, commit, --braintrust-metadata): the model behind its name may "
+            "have drifted",
             "yellow",
         )
     for each in comparison.differences:
@@ -139,19 +224,19 @@ def what_changed(comparison: RunComparison) -> Iterator[Line]:
         yield Line(f"changed: {short(each.what)}: {change}")
 
 
-def worst(details: Sequence[Detail], total: int) -> Iterator[Line]:
-    """The tests that lost most, with the first line that is not the same."""
-    if not details:
-        return
-    shown = details[:WORST]
-    rest = f" (and {total - len(shown)} more)" if total > len(shown) else ""
-    yield Line(f"worse{rest}:")
-    for each in shown:
-        change = each.change
-        part = f" {change.part}" if change.part else ""
-        scores = f"{name_of(change.score)} {change.then:.3g} → {change.now:.3g}"
-        yield Line(f"  {scores}  {short(change.nodeid + part)}")
-        if each.first_difference is not None:
-            old, new = each.first_difference
-            yield Line(f"    - {plain(old)}", "red", "cut")
-            yield Line(f"    + {plain(new)}", "green", "cut")
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count:,} tests"
+
+
+def in_one_line(comparison: RunComparison) -> Line:
+    """Better or worse than which run, and the scores that moved, for a quiet run."""
+    told = headline(comparison)
+    moved = [
+        f"{name_of(each.name)} {each.numbers.then:.3f} → {each.numbers.now:.3f}"
+        for each in comparison.scores
+        if each.verdict in MARKS
+    ]
+    name = name_of(comparison.base.name)
+    if comparison.overall not in _BESIDE:
+        return Line(f"{told.text}, beside {name}", told.style)
+    return Line(f"{_BESIDE[comparison.overall]} {name}: {', '.join(moved)}", told.style)

@@ -82,10 +82,15 @@ def plain_comparison(found: RunComparison) -> dict[str, Any]:
             "new": list(found.new),
             "gone": list(found.gone),
             "renamed": [list(each) for each in found.renamed],
-            "errored_then": found.errored_then,
-            "errored_now": found.errored_now,
+            "then": found.then.tests,
+            "now": found.now.tests,
+            "errored_then": found.then.errored,
+            "errored_now": found.now.errored,
         },
+        "overall": found.overall,
         "measures": [_measure(each) for each in found.measures],
+        "scores_new": list(found.scores_new),
+        "scores_gone": list(found.scores_gone),
         "changed": [
             {"what": each.what, "then": each.then, "now": each.now}
             for each in found.differences
@@ -114,6 +119,7 @@ def _measure(each: Measure) -> dict[str, Any]:
         "verdict": each.verdict,
         "detectable": each.sensitivity.detectable,
         "tests_needed": each.sensitivity.tests_needed,
+        "trials_needed": each.sensitivity.trials_needed,
     }
 
 

@@ -11,7 +11,10 @@ from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
+from pytest_braintrust.reports.scales import described, scale_of
+from pytest_braintrust.reports.table import span
 from pytest_braintrust.reports.terminal import tests_text
+from pytest_braintrust.reports.worst import beside, losses
 
 #: Stands at the head of what we write, so that a bot finds its own comment again.
 MARKER = "<!-- pytest-braintrust -->"
@@ -21,6 +24,14 @@ _MARKS = {
     "regressed": "🔴",
     "not measurable": "⚪",
     "no evidence": "",
+}
+_OVERALL = {
+    "better": "🟢",
+    "worse": "🔴",
+    "mixed": "🟠",
+    "no evidence": "⚪",
+    "same": "⚪",
+    "not measurable": "⚠️",
 }
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~])")
 _LONGEST_OUTPUT = 300
@@ -69,44 +80,47 @@ def _alone(judged: Judgement) -> Iterator[str]:
             span = f"{found.interval.low:.3f} … {found.interval.high:.3f}"
         yield f"| {_text(name)} | {found.mean or 0:.3f} | {span} | {found.tests} |"
     yield ""
-    yield "No earlier run to compare with."
+    yield _text(compared.base_text(judged) or "No earlier run to compare with.")
     yield ""
 
 
 def _beside(judged: Judgement, comparison: RunComparison) -> Iterator[str]:
-    yield f"Compared with {_text(comparison.base.name)}."
+    told = compared.headline(comparison).text
+    yield f"{_OVERALL[comparison.overall]} **{_text(told)}**"
     yield ""
-    yield "| | score | then | now | change | 95 % interval | better | worse |"
-    yield "| --- | --- | ---: | ---: | ---: | :---: | ---: | ---: |"
+    base = _text(compared.base_text(judged) or comparison.base.name)
+    if comparison.base.url:
+        base = f"[{base}](<{plain(comparison.base.url)}>)"
+    yield f"Compared with {base}."
+    yield ""
+    yield "| score | then | now | change | 95 % interval | better | worse | verdict |"
+    yield "| --- | ---: | ---: | ---: | :---: | ---: | ---: | --- |"
     for each in comparison.measures:
         yield _row(each)
+    for name in comparison.scores_new:
+        if (found := judged.measures.scores.get(name)) is not None:
+            yield f"| {_text(name)} | | {found.mean or 0:.3f} | | | | | new |"
     yield ""
-    for line in compared.words(comparison):
-        yield f"- {_text(line.text)}"
-    for line in compared.what_changed(comparison):
+    for line in compared.words(comparison, judged.measures.scores):
         yield f"- {_text(line.text)}"
     yield ""
-    yield from _worst(judged.details, len(comparison.regressions))
+    yield from _worst(judged.details, len(comparison.worse_tests))
 
 
 def _row(each: Measure) -> str:
-    numbers = each.numbers
-    show = compared.shower(each)
-    span = "-"
-    if numbers.interval is not None:
-        span = f"{show(numbers.interval.low, '+')} … {show(numbers.interval.high, '+')}"
-    name = _text(each.name)
+    numbers, scale = each.numbers, scale_of(each)
+    name = _text(described(each.name, scale))
     if each.kind == "metric":
-        name += f" ({each.better} is better)"
+        name += " (less is better)" if each.better == "lower" else " (more is better)"
     cells = (
-        _MARKS[each.verdict],
         name,
-        show(numbers.then),
-        show(numbers.now),
-        show(numbers.difference, "+"),
-        span,
+        scale.show(numbers.then),
+        scale.show(numbers.now),
+        scale.show(numbers.difference, "+"),
+        span(each, scale),
         str(each.improved),
         str(each.worsened),
+        f"{_MARKS[each.verdict]} {each.verdict}".strip(),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -114,18 +128,18 @@ def _row(each: Measure) -> str:
 def _worst(details: Sequence[Detail], total: int) -> Iterator[str]:
     if not details:
         return
-    yield f"<details><summary>{total} scores of tests got worse</summary>"
+    some = f", the worst {len(details)}" if total > len(details) else ""
+    yield f"<details><summary>{total} with a lower score{some}</summary>"
     yield ""
     for each in details:
-        change = each.change
-        yield (
-            f"- {_text(change.nodeid)} {_text(change.part)}: {_text(change.score)} "
-            f"{change.then:.3g} → {change.now:.3g}"
-        )
+        name = f"{each.test.nodeid} {each.test.part}".strip()
+        yield f"- {_code(name)}: {_text(losses(each.test))}"
         if each.first_difference is not None:
-            old, new = each.first_difference
+            old, new = beside(*each.first_difference, _LONGEST_OUTPUT)
             yield f"  - then: {_code(old)}"
             yield f"  - now: {_code(new)}"
+        if each.reason is not None:
+            yield f"  - {_code(each.reason)}"
     yield ""
     yield "</details>"
     yield ""

@@ -98,20 +98,24 @@ def _nothing(report: RunReport) -> str:
 def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
     name = f"{name_of(each.name)} in project {name_of(each.project)}"
     yield _labelled("experiment", name, "bold")
-    yield from _scores(each.scores, width)
+    judged = each.judgement
+    base = compared.base_text(judged) if judged is not None else ""
+    if base:
+        yield _labelled("baseline", base)
+    if judged is not None and judged.comparison is not None:
+        verdict = compared.headline(judged.comparison)
+        yield _labelled("verdict", verdict.text, verdict.style)
+        yield from compared.beside(judged, width)
+    else:
+        yield from _scores(each.scores, width)
     if each.unscored:
         parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
         text = f"{_unscored(each)}: {', '.join(parts)}"
         yield _labelled("unscored", text, "yellow")
-    judged = each.judgement
     if judged is not None and judged.measures.trials.tests:
         trials = judged.measures.trials
         told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
         yield _labelled("trials", f"of {trials.tests} tests, passed {told}")
-    if judged is not None and judged.comparison and judged.baseline:
-        yield from compared.render(
-            judged.comparison, judged.details, judged.baseline.how
-        )
 
 
 def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
@@ -165,6 +169,8 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
             parts.append(f"{_unscored(each)} unscored")
         told = ", ".join(parts) or "no scores"
         yield Line(f"{name_of(each.project)}: {told}" if several else told)
+        if each.judgement is not None and each.judgement.comparison is not None:
+            yield compared.in_one_line(each.judgement.comparison)
     if not report.recorded:
         yield Line(_nothing(report))
     else:

@@ -192,10 +192,14 @@ def unsent_count(store: Store, session_id: str) -> int:
 
 
 def score_summaries(store: Store, number: int) -> list[ScoreSummary]:
-    """The mean of each score, `pass` last; rows not scored do not count."""
+    """The mean of each score, `pass` last; rows not scored or errored do not count.
+
+    A test whose fixture broke after it scored may have scored what was broken.
+    """
     found = store.query(
         "SELECT key, avg(value), count(value) FROM rows, json_each(rows.scores) "
-        "WHERE experiment = ? AND value IS NOT NULL GROUP BY key "
+        "WHERE experiment = ? AND outcome <> 'errored' AND value IS NOT NULL "
+        "GROUP BY key "
         "ORDER BY key = 'pass', min(position), json_each.id",
         (number,),
     )

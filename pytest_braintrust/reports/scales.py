@@ -1,0 +1,63 @@
+"""Write the numbers of a measure so that they fit their columns: one scale for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_braintrust.comparison.result import Measure
+
+#: Braintrust's own metrics in seconds, beside those that end with `_duration`.
+_SECONDS = frozenset({"duration", "time_to_first_token"})
+_TIMES = ((600.0, 60.0, "min"), (1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"))
+_AMOUNTS = (
+    (1e9, 1e9, "billions"),
+    (1e6, 1e6, "millions"),
+    (1e4, 1e3, "thousands"),
+    (0.1, 1.0, ""),
+    (1e-4, 1e-3, "thousandths"),
+    (0.0, 1e-6, "millionths"),
+)
+#: Digits beside the point for numbers below that.
+_DECIMALS = ((10.0, 3), (100.0, 2), (1_000.0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of one row are written."""
+
+    factor: float = 1.0
+    unit: str = ""
+    decimals: int = 3
+
+    def show(self, value: float | None, sign: str = "") -> str:
+        """A number in this scale, `-` for none; zero has no sign."""
+        if value is None:
+            return "-"
+        text = f"{value / self.factor:{sign}.{self.decimals}f}"
+        return text if float(text) else f"{0:.{self.decimals}f}"
+
+
+def scale_of(measure: Measure) -> Scale:
+    """The scale in which the means then and now have three or four digits."""
+    if measure.kind == "score":
+        return Scale()
+    numbers = measure.numbers
+    largest = max(abs(each or 0.0) for each in (numbers.then, numbers.now))
+    return scale_for(measure.name, largest)
+
+
+def scale_for(name: str, largest: float) -> Scale:
+    """The scale of a metric whose numbers are up to `largest`."""
+    timed = name in _SECONDS or name.endswith("_duration")
+    units = _TIMES if timed else _AMOUNTS
+    if not largest:
+        return Scale(unit="s" if timed else "")
+    factor, unit = next((f, unit) for least, f, unit in units if largest >= least)
+    scaled = largest / factor
+    decimals = next((d for below, d in _DECIMALS if scaled < below), 0)
+    return Scale(factor, unit, decimals)
+
+
+def described(name: str, scale: Scale) -> str:
+    """A metric's name with the unit of its numbers."""
+    return f"{name}, {scale.unit}" if scale.unit else name

@@ -1,0 +1,109 @@
+"""The table of a comparison: a row for each score and metric, with its verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pytest_braintrust.comparison.result import Measure, RunComparison
+from pytest_braintrust.reports.lines import Line, fitted, padded, plain, width_of
+from pytest_braintrust.reports.scales import Scale, described, scale_of
+from pytest_braintrust.statistics import Estimate, Verdict
+
+MARKS: Mapping[Verdict, str] = {"improved": "▲ ", "regressed": "▼ "}
+STYLES: Mapping[Verdict, str] = {"improved": "green", "regressed": "red"}
+
+#: The columns beside the name, and those of the name at least and at most.
+_NUMBERS, _NARROWEST, _WIDEST = 64, 10, 40
+_HEAD = "   then    now  change  95 % interval  better worse"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row: a name that may be too long for its column, and the rest."""
+
+    name: str
+    rest: str
+    style: str = ""
+
+
+def table(
+    comparison: RunComparison, alone: Mapping[str, Estimate], width: int
+) -> Iterator[Line]:
+    """Then, now, change, its interval, tests better and worse, and the verdict.
+
+    Args:
+        comparison: What is shown.
+        alone: The scores of the run by itself: those that the baseline has not.
+        width: Columns of the screen; a name that does not fit has a line of its own.
+    """
+    groups = [
+        ("", [*map(_compared, comparison.scores), *_new(comparison, alone)]),
+        ("metrics, less is better", _metrics(comparison, "lower")),
+        ("metrics, more is better", _metrics(comparison, "higher")),
+    ]
+    names = [row.name for _, rows in groups for row in rows]
+    longest = max(map(width_of, names), default=0)
+    column = max(_NARROWEST, min(longest, _WIDEST, width - _NUMBERS))
+    for title, rows in groups:
+        if rows:
+            head = title or f"{'score':<{column}}{_HEAD}"
+            yield Line(head, long="left")
+        for row in rows:
+            yield from _lines(row, column)
+
+
+def _lines(row: _Row, column: int) -> Iterator[Line]:
+    name = row.name
+    if width_of(name) > column:
+        yield Line(fitted(name, column + _NUMBERS), row.style, "left")
+        name = ""
+    yield Line(f"{padded(name, column)}{row.rest}", row.style, "left")
+
+
+def _metrics(comparison: RunComparison, better: str) -> list[_Row]:
+    return [_compared(e) for e in comparison.metrics if e.better == better]
+
+
+def _compared(each: Measure) -> _Row:
+    numbers, scale = each.numbers, scale_of(each)
+    means = _means(numbers.then, numbers.now, numbers.difference, scale)
+    if each.verdict == "not measurable":
+        end = f"{each.verdict:>43}"
+    else:
+        tests = f"{each.improved:>6} {each.worsened:>5}"
+        end = f"  {span(each, scale):>13}  {tests}  {verdict(each)}"
+    # Of metrics the words say enough: a machine under load makes all tests slow.
+    style = STYLES.get(each.verdict, "") if each.kind == "score" else ""
+    return _Row(described(plain(each.name), scale), means + end, style)
+
+
+def _new(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterable[_Row]:
+    for name in comparison.scores_new:
+        if name in alone:
+            yield _Row(
+                plain(name), f"{_means(None, alone[name].mean, None)}{'new':>32}"
+            )
+
+
+def _means(
+    then: float | None,
+    now: float | None,
+    difference: float | None,
+    scale: Scale = Scale(),  # noqa: B008 - frozen
+) -> str:
+    change = scale.show(difference, "+")
+    return f"  {scale.show(then):>5}  {scale.show(now):>5}  {change:>6}"
+
+
+def span(each: Measure, scale: Scale) -> str:
+    """The interval of the change; nothing where no test changed."""
+    interval = each.numbers.interval
+    if interval is None or interval.low == interval.high == 0:
+        return ""
+    return f"{scale.show(interval.low, '+')}…{scale.show(interval.high, '+')}"
+
+
+def verdict(each: Measure) -> str:
+    """The verdict in words, with a mark where there is evidence."""
+    return MARKS.get(each.verdict, "") + each.verdict

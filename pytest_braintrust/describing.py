@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
+from uuid import uuid4
+
+import pytest
 
 from pytest_braintrust import child, facts
+from pytest_braintrust.editing import raised_at
 from pytest_braintrust.errors import ChildError
+from pytest_braintrust.git import repo_info
+from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.recorder import now
 from pytest_braintrust.scoring import Experiment
-from pytest_braintrust.settings import Connection
+from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store.writing import NewExperiment
 
 #: Finding the experiment waits for Braintrust, in the test that asks for its link.
@@ -53,6 +61,59 @@ class Run:
             base=base,
             base_remote_id=base_remote_id,
         )
+
+
+def describe(config: pytest.Config, settings: Settings) -> Run:
+    """Settle what this run is called and what its experiment says of it.
+
+    Raises:
+        pytest.UsageError: a hook of the suite raised.
+    """
+    at = now()
+    info = repo_info(config.rootpath)
+    connection = settings.connection
+    return Run(
+        session_id=str(uuid4()),
+        name=_name(config, settings, facts.default_name(info, at)),
+        started_at=at,
+        project=settings.project,
+        project_forced=settings.project_forced,
+        repo_info=dict(info) if info else None,
+        metadata=_metadata(config, settings),
+        api_url=connection.api_url if connection else None,
+    )
+
+
+def _name(config: pytest.Config, settings: Settings, default: str) -> str:
+    if settings.experiment is not None:
+        return settings.experiment
+    hook = config.hook.pytest_braintrust_experiment_name
+    with _hook_errors("pytest_braintrust_experiment_name"):
+        answer = str(hook(config=config, default=default) or "")
+    return plain_text(answer).strip() or default
+
+
+def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
+    metadata = facts.run_metadata(
+        pytest_version=pytest.__version__,
+        arguments=facts.argv_of(config.invocation_params.args),
+        api_key=settings.api_key,
+    )
+    metadata.update(settings.metadata)
+    with _hook_errors("pytest_braintrust_run_metadata"):
+        config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
+    return facts.without_key(metadata, settings.api_key)
+
+
+@contextmanager
+def _hook_errors(name: str) -> Iterator[None]:
+    """End the run before its first test where a hook of the suite raises."""
+    try:
+        yield
+    except Exception as error:
+        # Its text is the user's own, and its traceback is that of pluggy's rooms.
+        msg = f"the hook {name} raised {raised_at(error)}: {error}"
+        raise pytest.UsageError(msg) from error
 
 
 @dataclass(slots=True)

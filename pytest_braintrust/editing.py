@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_braintrust.events import Row
 from pytest_braintrust.fields import PASS, checked
-from pytest_braintrust.jsonable import clean
+from pytest_braintrust.jsonable import clean, plain_text
 
 #: What a row keeps when a hook that should redact it failed: what the plugin itself
 #: wrote, and nothing that the test did.
 _OWN = ("id", "span_id", "root_span_id", "span_parents", "created", "context")
 
+#: What says which row it is: no hook changes that.
+_IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
+
+_MAPPINGS = ("context", "origin", "span_attributes")
+
 REDACTED = "[redacted]"
+
+#: What stands in a traceback between us and a hook.
+_BETWEEN = ("pytest_braintrust", "pluggy", "_pytest")
+
+
+class _Unusable(Exception):
+    """What a hook left of a row cannot be kept; the text tells nothing of it."""
 
 
 class RowEditor:
@@ -23,7 +39,8 @@ class RowEditor:
     def __init__(self, config: pytest.Config, api_key: str | None) -> None:
         self._config = config
         self._api_key = api_key
-        self.failures: list[str] = []
+        #: By node id, why the hook failed for a test's row.
+        self.failures: dict[str, str] = {}
 
     def edit(
         self, event: dict[str, Any], item: pytest.Item | None = None
@@ -32,17 +49,17 @@ class RowEditor:
         hook = (item.ihook if item else self._config.hook).pytest_braintrust_row
         if not hook.get_hookimpls():
             return event
-        bare = _without_content(event)
+        # A copy: the hook is called again for this row, and starts anew then.
+        row = deepcopy(event)
         try:
-            answers = hook(config=self._config, item=item, row=event)
+            answers = hook(config=self._config, item=item, row=row)
             if any(answer is False for answer in answers):
                 return None
-            return _checked_again(event)
+            return _usable(row, event)
         except Exception as error:  # noqa: BLE001 - a suite's hook is foreign code
-            name = type(error).__name__
-            self.failures.append(f"{bare['metadata']['pytest']['nodeid']}: {name}")
-            bare["error"] = f"[withheld: the hook pytest_braintrust_row raised {name}]"
-            return bare
+            why = _told(error)
+            self.failures[event["metadata"]["pytest"]["nodeid"]] = why
+            return _without_content(event, why)
 
     def scrub(self, row: Row) -> Row:
         """Take the API key out of an encoded row, wherever a test logged it."""
@@ -53,21 +70,78 @@ class RowEditor:
         return row
 
 
-def _checked_again(event: dict[str, Any]) -> dict[str, Any]:
-    """What a hook left, held to the same rules as what a test says."""
-    plain: Any = clean(event)
-    given = {name: each for name, each in plain["scores"].items() if name != PASS}
-    checked(scores=given, tags=plain["tags"], metrics=plain["metrics"])
-    needed = plain["id"], plain["metadata"]["pytest"]["nodeid"]
-    if not all(isinstance(each, str) for each in needed):
-        msg = "a row keeps its id and metadata.pytest.nodeid"
-        raise ValueError(msg)
-    for name in ("input", "output", "expected", "error"):
-        plain.setdefault(name, None)
-    return plain  # type: ignore[no-any-return]
+def raised_at(error: BaseException) -> str:
+    """Which error a hook raised, and in which line; its text may hold anything."""
+    name = type(error).__name__
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _BETWEEN:
+            file = Path(frame.f_code.co_filename).name
+            return plain_text(f"{name} at {file}:{line}")
+    return name
 
 
-def _without_content(event: dict[str, Any]) -> dict[str, Any]:
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, _Unusable) else f"raised {raised_at(error)}"
+
+
+def _usable(row: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a hook left, held to the same rules as what a test says.
+
+    Raises:
+        _Unusable: it has a field that rows do not have, or one of a wrong kind.
+    """
+    plain: dict[str, Any] = clean(row)  # type: ignore[assignment]
+    for name, value in plain.items():
+        if name not in before and name != "origin":
+            msg = f"added {name!r}, which no row has; use metadata"
+            raise _Unusable(msg)
+        if name in _MAPPINGS and not isinstance(value, dict):
+            raise _wrong(name)
+    return {
+        **before,
+        **plain,
+        **{name: plain.get(name) for name in ("input", "output", "expected")},
+        **_checked(plain, before["scores"].get(PASS)),
+        "metadata": _metadata(plain.get("metadata"), before["metadata"]["pytest"]),
+        **{name: before[name] for name in _IDENTITY},
+    }
+
+
+def _checked(plain: dict[str, Any], passed: float | None) -> dict[str, Any]:
+    """The fields that Braintrust is strict about; `pass` stays what was measured."""
+    scores = plain.get("scores")
+    if isinstance(scores, dict):
+        scores = {name: each for name, each in scores.items() if name != PASS}
+    left = {name: plain.get(name) for name in ("tags", "metrics", "error")}
+    kept: dict[str, Any] = {}
+    for name, value in {"scores": scores, **left}.items():
+        try:
+            kept[name] = getattr(checked(**{name: value}), name)
+        except ValueError:
+            raise _wrong(name) from None
+    if passed is not None:
+        kept["scores"][PASS] = passed
+    return kept
+
+
+def _metadata(left: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plugin knows rows by stays; the rest is the hook's to change."""
+    metadata = {} if left is None else left
+    told = metadata.get("pytest", {}) if isinstance(metadata, dict) else None
+    if not isinstance(told, dict):
+        name = "metadata"
+        raise _wrong(name)
+    known = {name: facts[name] for name in ("nodeid", "outcome", "durations")}
+    if isinstance(told.get("nodeid"), str):
+        known["nodeid"] = told["nodeid"]
+    return {**metadata, "pytest": {**told, **known}}
+
+
+def _wrong(name: str) -> _Unusable:
+    return _Unusable(f"left {name} of a wrong kind")
+
+
+def _without_content(event: Mapping[str, Any], why: str) -> dict[str, Any]:
     """The row without anything that the test said, but for its numbers."""
     facts = dict(event["metadata"]["pytest"])
     facts.pop("attempts", None)
@@ -76,7 +150,7 @@ def _without_content(event: dict[str, Any]) -> dict[str, Any]:
         "input": {"test": facts["nodeid"]},
         "output": None,
         "expected": None,
-        "error": None,
+        "error": f"[withheld: the hook pytest_braintrust_row {why}]",
         "scores": dict(event["scores"]),
         "metadata": {"pytest": facts},
         "tags": [],

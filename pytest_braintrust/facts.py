@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -13,7 +14,7 @@ from uuid import UUID, uuid5
 
 from pytest_braintrust import __version__
 from pytest_braintrust.git import RepoInfo
-from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.jsonable import clean, dumps, plain_text
 
 REDACTED = "[redacted]"
 
@@ -68,6 +69,15 @@ def _scrubbed(text: str, api_key: str | None) -> str:
     if api_key:
         text = text.replace(api_key, REDACTED)
     return _USER_INFO.sub(rf"\1{REDACTED}@", _SECRET_SHAPE.sub(REDACTED, text))
+
+
+def without_key(value: Mapping[str, Any], api_key: str | None) -> dict[str, Any]:
+    """The same as plain JSON values, without the key, wherever it stands in them."""
+    text = dumps(clean(value))
+    if api_key:
+        text = text.replace(api_key, REDACTED)
+    cleaned: dict[str, Any] = json.loads(text)
+    return cleaned
 
 
 def experiment_id(session_id: str, project: str) -> str:

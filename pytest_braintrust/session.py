@@ -12,24 +12,21 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
-from uuid import uuid4
+from typing import Any
 
 import pytest
 
-from pytest_braintrust import cases, facts, journal, judging, publishing, relay
+from pytest_braintrust import cases, journal, judging, publishing, relay
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
-from pytest_braintrust.describing import Finder, Run
+from pytest_braintrust.describing import Finder, Run, describe
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.events import Row
-from pytest_braintrust.git import repo_info
 from pytest_braintrust.given import Given
 from pytest_braintrust.journal import Journal
-from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.publishing import Places, commands, publish
@@ -198,7 +195,7 @@ class Starter:
     def pytest_sessionstart(self) -> None:
         config, plan = self._config, self._plan
         settings = plan.settings
-        run = describe_run(config, settings)
+        run = describe(config, settings)
         judge = Judge(plan.asked, config.rootpath, run.repo_info)
         try:
             store, note = open_somewhere(settings.store)
@@ -223,35 +220,6 @@ class Starter:
         _select(config, controller.rules, run)
         config.add_cleanup(controller.close)
         controller.start()
-
-
-def describe_run(config: pytest.Config, settings: Settings) -> Run:
-    """Settle what this run is called and what its experiment says of it."""
-    at = now()
-    info = repo_info(config.rootpath)
-    metadata = facts.run_metadata(
-        pytest_version=pytest.__version__,
-        arguments=facts.argv_of(config.invocation_params.args),
-        api_key=settings.api_key,
-    )
-    metadata.update(settings.metadata)
-    config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
-    name = settings.experiment
-    if name is None:
-        default = facts.default_name(info, at)
-        hook = config.hook.pytest_braintrust_experiment_name
-        name = str(hook(config=config, default=default) or default)
-    connection = settings.connection
-    return Run(
-        session_id=str(uuid4()),
-        name=plain_text(name),
-        started_at=at,
-        project=settings.project,
-        project_forced=settings.project_forced,
-        repo_info=dict(info) if info else None,
-        metadata=cast("dict[str, Any]", clean(metadata)),
-        api_url=connection.api_url if connection else None,
-    )
 
 
 class Controller:
@@ -352,7 +320,7 @@ class Controller:
         told = output.pop(_KEY, {})
         worker: str = node.gateway.id
         self._keeper.amend(told.get("late", []))
-        self._editor.failures += told.get("failures", [])
+        self._editor.failures.update(told.get("failures", {}))
         pairs = zip(self._ids, told.get("recorded") or "", strict=False)
         self._recorded.update(self._clean(each) for each, flag in pairs if flag == "1")
         cut_off = told.get("cut_off")
@@ -529,8 +497,10 @@ class Controller:
         failures = self._editor.failures
         if not failures:
             return []
+        nodeid, why = next(iter(failures.items()))
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        return [f"the hook pytest_braintrust_row failed for {failures[0]}{more}"]
+        text = f"the hook pytest_braintrust_row {why} for {nodeid}{more}"
+        return [f"{text}: kept without what the test said"]
 
     def _shown(self, path: Path) -> str:
         invocation = self._config.invocation_params.dir

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import RLock
+from types import TracebackType
 from typing import Any, Protocol
 
 import pytest
@@ -32,6 +33,10 @@ _ATTEMPT_ERROR_CHARACTERS = 4_000
 
 #: What a row says whose test was cut off.
 CUT_OFF = "the run ended while this test was running"
+
+
+#: Packages that call a test's body; their frames say nothing of it.
+_MACHINERY = frozenset({"_pytest", "pluggy", "pytest_braintrust"})
 
 
 def now() -> float:
@@ -96,6 +101,8 @@ class Recording:
     #: What failed in subtests: pytest fails the test for it, and does not raise.
     failed_inside: list[str] = field(default_factory=list)
     raised: BaseException | None = None
+    #: Where it was raised, without who called us.
+    trace: TracebackType | None = None
     start: float = field(default_factory=now)
     end: float | None = None
     started: bool = False
@@ -152,6 +159,7 @@ class Recording:
         """Note the end of the body. Plugins that rerun a test report only the last."""
         with self.lock:
             self.end, self.raised, self.in_phase = now(), raised, False
+            self.trace = None if raised is None else raised.__traceback__
 
     def saw(self, report: PhaseReport) -> None:
         """Note the report of a phase, or of a subtest that ended in it."""
@@ -265,7 +273,7 @@ class Recording:
         ]
         texts += self.failed_inside
         if self.raised is not None and "call" not in self.phases:
-            texts.append("".join(traceback.format_exception(self.raised)))
+            texts.append(_traceback_text(self.raised, self.trace))
         if self._cut_off:
             texts.append(CUT_OFF)
         return plain_text("\n\n".join(texts)) or None
@@ -281,6 +289,18 @@ class Recording:
             "scores": event["scores"],
             "error": error[-_ATTEMPT_ERROR_CHARACTERS:] or None,
         }
+
+
+def _traceback_text(error: BaseException, part: TracebackType | None) -> str:
+    """The traceback of what a body raised, from the body on."""
+    while part is not None and part.tb_next is not None and _is_machinery(part):
+        part = part.tb_next
+    return "".join(traceback.format_exception(type(error), error, part))
+
+
+def _is_machinery(part: TracebackType) -> bool:
+    package = str(part.tb_frame.f_globals.get("__name__")).partition(".")[0]
+    return package in _MACHINERY
 
 
 def _is_any_of(error: BaseException | None, names: frozenset[str]) -> bool:

@@ -383,12 +383,21 @@ class Controller:
                 self._end(session, int(exitstatus))
 
     def pytest_terminal_summary(self) -> None:
-        if self._report is not None:
-            self._teller.show(self._report, summary=self._settings.summary)
+        self._show()
+
+    def pytest_unconfigure(self) -> None:
+        # pytest leaves its summary out where a run ended by an error of its own, by a
+        # second Ctrl-C, or with an exit status that a test chose.
+        self._show()
+
+    def _show(self) -> None:
+        report, self._report = self._report, None
+        if report is not None:
+            self._teller.show(report, summary=self._settings.summary)
             github = self._places.github
             if github is not None:
                 root = self._config.rootpath
-                self._teller.command(commands(self._report, github, root))
+                self._teller.command(commands(report, github, root))
 
     def _take(
         self, payload: Payload, report: pytest.TestReport, worker: str | None
@@ -413,9 +422,9 @@ class Controller:
         problems = self._finish(exit_status)
         if self._delivery is not None:
             self._teller.wait(self._delivery, self._keeper.store)
-        self._report = self._reported(problems)
-        self._apply_gates(session, self._report)
-        self._publish(self._report)
+        report = self._reported(problems)
+        self._apply_gates(session, report)
+        self._publish(report)
 
     def _take_what_is_left(self, session: pytest.Session) -> None:
         """Keep what tests had said that were running when the run ended."""

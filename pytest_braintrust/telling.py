@@ -86,6 +86,8 @@ class Teller:
         if reporter is None:
             return
         width = self._width(reporter)
+        if reporter._tw.width_of_current_line:  # noqa: SLF001 - as in `_width`
+            reporter.line("")
         if not summary or self._silent:
             lines = terminal.trouble(report, width=width)
         else:

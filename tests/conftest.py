@@ -21,7 +21,8 @@ from fake_braintrust import FakeBraintrust
 pytest_plugins = ["pytester"]
 
 #: Plugins that every run of a harness loads, by name of their module.
-XDIST, RERUNFAILURES, RETRY = "xdist", "pytest_rerunfailures", "pytest_retry"
+XDIST, RERUNFAILURES = "xdist", "pytest_rerunfailures"
+RETRY = "pytest_retry.retry_plugin"
 
 
 @dataclass(frozen=True)

@@ -198,19 +198,19 @@ def bt_row(request: pytest.FixtureRequest) -> DatasetRow:
 
 
 @pytest.fixture
-def bt_score(request: pytest.FixtureRequest) -> BtScore:
+def bt_score() -> BtScore:
     """Record input, output and scores of this test: `bt_score(output=…, scores=…)`."""
     from pytest_braintrust import scoring  # noqa: PLC0415 - imported when used
 
-    return scoring.for_item(request.node)
+    return scoring.for_running()
 
 
 @pytest.fixture
-def braintrust_span(request: pytest.FixtureRequest) -> Span:
+def braintrust_span() -> Span:
     """Record this test by the official SDK's calls: `braintrust_span.log(output=…)`."""
     from pytest_braintrust import span  # noqa: PLC0415 - imported when used
 
-    return span.for_item(request.node)
+    return span.for_running()
 
 
 class Hooks:

@@ -11,7 +11,7 @@ from pytest_braintrust import cases, relay
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload
-from pytest_braintrust.scoring import RECORDING
+from pytest_braintrust.scoring import RUNNING, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Recorder:
         self._editor = editor
         self._way = way
         self._worker = worker
-        self._item: pytest.Item | None = None
+        self._running: Running | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(
@@ -73,18 +73,19 @@ class Recorder:
             return (yield)
         case = cases.case_of(item)
         recording = Recording(case, self._worker, self._rules.infrastructure)
-        item.stash[RECORDING] = recording
-        self._item = item
+        self._running = Running(item, recording)
+        token = RUNNING.set(self._running)
         self._tell_running(item, recording)
         try:
             return (yield)
         finally:
+            RUNNING.reset(token)
             if recording.ended:
                 self._let_go(item, recording)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
-        recording = item.stash.get(RECORDING, None)
+        recording = self._recording_of(item)
         if recording is None:
             yield
             return
@@ -98,7 +99,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        recording = item.stash.get(RECORDING, None)
+        recording = self._recording_of(item)
         if recording is None:
             yield
             return
@@ -112,7 +113,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        recording = item.stash.get(RECORDING, None)
+        recording = self._recording_of(item)
         if recording is None:
             yield
             return
@@ -127,7 +128,7 @@ class Recorder:
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        recording = item.stash.get(RECORDING, None)
+        recording = self._recording_of(item)
         if recording is None or recording.forked:
             return report
         recording.saw(report)
@@ -149,14 +150,17 @@ class Recorder:
 
     def cut_off(self) -> Payload | None:
         """The rows of the test that was running when the run ended, if it said any."""
-        item = self._item
-        recording = item.stash.get(RECORDING, None) if item is not None else None
-        if item is None or recording is None or recording.ended:
+        running = self._running
+        if running is None or running.recording.ended:
             return None
-        if not recording.said_anything:
+        if not running.recording.said_anything:
             return None
-        recording.cut_off()
-        return self._payload(item, recording, final=True)
+        running.recording.cut_off()
+        return self._payload(running.item, running.recording, final=True)
+
+    def _recording_of(self, item: pytest.Item) -> Recording | None:
+        running = self._running
+        return running.recording if running and running.item is item else None
 
     def _tell_running(self, item: pytest.Item, recording: Recording) -> None:
         tell = self._way.running
@@ -179,8 +183,7 @@ class Recorder:
             recording.on_log = on_log
             if recording.changed:
                 on_log(recording)
-        self._item = None
-        del item.stash[RECORDING]
+        self._running = None
 
     def _payload(
         self, item: pytest.Item, recording: Recording, *, final: bool

@@ -11,11 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytest
-
 from pytest_braintrust.fields import PASS, checked
 from pytest_braintrust.recorder import Recording, now
-from pytest_braintrust.scoring import BtScore, FindExperiment, parts_for
+from pytest_braintrust.scoring import BtScore, FindExperiment, parts_for_running
 
 _FIELDS = frozenset(
     ("input", "output", "expected", "scores", "metadata", "tags", "metrics", "error")
@@ -25,9 +23,9 @@ _FIELDS = frozenset(
 _PLACING = ("set_current", "parent", "propagated_event", "internal")
 
 
-def for_item(item: pytest.Item) -> Span:
+def for_running() -> Span:
     """What the fixture gives to a test; one that keeps nothing where none is kept."""
-    return Span(*parts_for(item))
+    return Span(*parts_for_running())
 
 
 class Span(BtScore):

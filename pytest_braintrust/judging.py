@@ -79,6 +79,33 @@ class Judgement:
     details: tuple[Detail, ...] = ()
 
 
+def judgement(
+    store: Store, experiment: StoredExperiment, base: Baseline | None, asked: Asked
+) -> Judgement:
+    """Compare an experiment with its baseline and judge it by gates.
+
+    Raises:
+        StoreError: the store could not be read.
+    """
+    measures = measure(store, experiment)
+    compared: RunComparison | None = None
+    worst: list[Detail] = []
+    if base is not None:
+        better = asked.higher_is_better
+        compared = compare(store, base.experiment, experiment, higher_is_better=better)
+        shown = compared.worse_tests[:WORST]
+        worst = details(store, base.experiment, experiment, shown)
+    return Judgement(
+        experiment=experiment,
+        measures=measures,
+        asked=asked.baseline,
+        baseline=base,
+        comparison=compared,
+        verdicts=tuple(gates.judge(asked.gates, measures, compared)),
+        details=tuple(worst),
+    )
+
+
 @dataclass(slots=True)
 class Judge:
     """Knows the baseline of each project from before the run to its end."""
@@ -138,29 +165,7 @@ class Judge:
             StoreError: the store could not be read.
         """
         found = self._baselines.get(experiment.project)
-        measures = measure(store, experiment)
-        compared: RunComparison | None = None
-        worst: list[Detail] = []
-        if found is not None:
-            compared = compare(
-                store,
-                found.experiment,
-                experiment,
-                higher_is_better=self.asked.higher_is_better,
-            )
-            worst = details(
-                store, found.experiment, experiment, compared.worse_tests[:WORST]
-            )
-        verdicts = gates.judge(self.asked.gates, measures, compared)
-        return Judgement(
-            experiment=experiment,
-            measures=measures,
-            asked=self.asked.baseline,
-            baseline=found,
-            comparison=compared,
-            verdicts=tuple(verdicts),
-            details=tuple(worst),
-        )
+        return judgement(store, experiment, found, self.asked)
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}

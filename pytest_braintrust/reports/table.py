@@ -69,7 +69,7 @@ def _compared(each: Measure) -> _Row:
     numbers, scale = each.numbers, scale_of(each)
     means = _means(numbers.then, numbers.now, numbers.difference, scale)
     if each.verdict == "not measurable":
-        end = f"{each.verdict:>43}"
+        end = f"{each.verdict:>42}"
     else:
         tests = f"{each.improved:>6} {each.worsened:>5}"
         end = f"  {span(each, scale):>13}  {tests}  {verdict(each)}"
@@ -82,7 +82,7 @@ def _new(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterable[_
     for name in comparison.scores_new:
         if name in alone:
             yield _Row(
-                plain(name), f"{_means(None, alone[name].mean, None)}{'new':>32}"
+                plain(name), f"{_means(None, alone[name].mean, None)}{'new':>34}"
             )
 
 

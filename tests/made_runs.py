@@ -1,0 +1,95 @@
+"""Runs in a store without running them: for what is asked of many runs, or large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from pytest_braintrust.events import Case, Ids, Run, build, encode
+from pytest_braintrust.fields import Fields
+from pytest_braintrust.outcomes import Outcome
+from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.writing import NewExperiment, Put
+
+_MOMENTS = count(1_700_000_000)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One row, as its test would have told it."""
+
+    name: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    outcome: Outcome = "passed"
+    input: Any = None
+    output: Any = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 1.0
+    source: str = "s"
+    part: str = ""
+    error: str | None = None
+
+    @property
+    def nodeid(self) -> str:
+        return f"test_it.py::{self.name}"
+
+
+def scored(name: str, values: Sequence[float], **more: Any) -> list[Told]:
+    """Tests with one score each."""
+    return [Told(f"test_{i}", {name: v}, **more) for i, v in enumerate(values)]
+
+
+def store_run(  # noqa: PLR0913 - what a run is
+    store: Store,
+    told: Iterable[Told],
+    *,
+    name: str = "",
+    project: str = "p",
+    repo_info: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    exit_status: int | None = 0,
+    base: str | None = None,
+) -> StoredExperiment:
+    """Add a run; `exit_status` None leaves it as if it still went on."""
+    at = float(next(_MOMENTS))
+    new = NewExperiment(
+        id=str(uuid4()),
+        session_id=str(uuid4()),
+        project=project,
+        name=name or f"run-{at:.0f}",
+        created_at=at,
+        repo_info=repo_info,
+        metadata=metadata or {},
+        api_url=None,
+        base=base,
+    )
+    experiment = writing.add_experiment(store, new)
+    changes = ((experiment.number, Put(_row(each, at), final=True)) for each in told)
+    writing.change(store, changes)
+    if exit_status is not None:
+        writing.finish(store, new.session_id, at=at, exit_status=exit_status, tests={})
+    return reading.experiment(store, new.id)
+
+
+def _row(told: Told, at: float) -> Any:
+    case = Case(
+        nodeid=told.nodeid,
+        name=told.name,
+        file="test_it.py",
+        function=told.name,
+        line=7,
+        source=told.source,
+    )
+    said = Fields(output=told.output, scores=dict(told.scores))
+    said.metrics.update(told.metrics)
+    said.input = {"n": told.name} if told.input is None else told.input
+    run = Run(told.outcome, at, at + told.seconds, {}, error=told.error)
+    event = build(case, Ids(), said, run)
+    if told.part:
+        event["metadata"]["pytest"]["row"] = told.part
+    return encode(event, part=told.part)

@@ -1,0 +1,207 @@
+"""What a comparison says of two runs in a store, whatever they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_runs import Told, scored, store_run
+
+from pytest_braintrust.comparison.result import Measure, RunComparison
+from pytest_braintrust.comparison.run import compare
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+def compared(
+    store: Store, then: list[Told], now: list[Told], **more: frozenset[str]
+) -> RunComparison:
+    return compare(store, store_run(store, then), store_run(store, now), **more)
+
+
+def measure(found: RunComparison, name: str) -> Measure:
+    (one,) = [each for each in found.measures if each.name == name]
+    return one
+
+
+def test_errored_tests_are_in_no_mean_and_counted(store: Store) -> None:
+    """Whatever they scored before they broke, in either run."""
+    then = scored("exact", [1.0] * 20)
+    now = [*scored("exact", [1.0] * 20)[2:], Told("test_0", {"exact": 0.0}, "errored")]
+    found = compared(store, then, now)
+    assert (found.then.errored, found.now.errored, found.shared) == (0, 1, 19)
+    exact = measure(found, "exact")
+    assert (exact.numbers.tests, exact.numbers.now) == (18, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("errored", "verdict"), [(2, "regressed"), (3, "not measurable")]
+)
+def test_more_than_a_tenth_errored_is_not_measurable(
+    store: Store, errored: int, verdict: str
+) -> None:
+    """A tenth is; and the verdict over all says the same."""
+    now = scored("exact", [0.0] * (20 - errored))
+    broken = [Told(f"test_x{i}", outcome="errored") for i in range(errored)]
+    found = compared(store, scored("exact", [1.0] * 20), [*now, *broken])
+    assert measure(found, "exact").verdict == verdict
+    assert found.overall == ("worse" if errored == 2 else "not measurable")
+
+
+def test_the_overall_verdict(store: Store) -> None:
+    """Better, worse, both, neither, nothing moved, nothing to compare."""
+    low, high = [0.1] * 8, [0.9] * 8
+
+    def both(first: list[float], second: list[float]) -> list[Told]:
+        names = zip(first, second, strict=True)
+        return [Told(f"test_{i}", {"a": a, "b": b}) for i, (a, b) in enumerate(names)]
+
+    start = both(low, high)
+    assert compared(store, start, both(high, high)).overall == "better"
+    assert compared(store, start, both(low, low)).overall == "worse"
+    assert compared(store, start, both(high, low)).overall == "mixed"
+    assert compared(store, start, both([*low[:7], 0.2], high)).overall == "no evidence"
+    assert compared(store, start, start).overall == "same"
+    other = scored("c", low, outcome="skipped")
+    assert compared(store, start, other).overall == "not measurable"
+
+
+def test_trials_of_a_test_count_once(store: Store) -> None:
+    """Ten trials of each of five tests are five tests, and give no evidence."""
+    then = [Told(f"test_{i}", {"exact": 1.0}) for i in range(5) for _ in range(10)]
+    now = [Told(f"test_{i}", {"exact": 0.0}) for i in range(5) for _ in range(10)]
+    exact = measure(compared(store, then, now), "exact")
+    assert (exact.numbers.tests, exact.verdict) == (5, "no evidence")
+
+
+def test_a_metric_has_its_better_direction(store: Store) -> None:
+    """Less is better, but for those that are named."""
+    then = [Told(f"test_{i}", metrics={"speed": 1.0}, seconds=1) for i in range(8)]
+    now = [Told(f"test_{i}", metrics={"speed": 2.0}, seconds=2) for i in range(8)]
+    found = compared(store, then, now, higher_is_better=frozenset({"speed"}))
+    assert measure(found, "speed").verdict == "improved"
+    assert measure(found, "duration").verdict == "regressed"
+    assert found.overall == "same"  # of metrics it says nothing
+
+
+def test_renamed_tests_are_matched_where_their_input_is_their_own(
+    store: Store,
+) -> None:
+    """Two new tests of one input are not told apart, and stay new."""
+    then = [Told("test_a", {"x": 1}, input=1), Told("test_b", {"x": 1}, input=2)]
+    now = [
+        Told("test_c", {"x": 0}, input=1),
+        Told("test_d", {"x": 1}, input=2),
+        Told("test_e", {"x": 1}, input=2),
+    ]
+    found = compared(store, then, now)
+    assert found.renamed == (("test_it.py::test_a", "test_it.py::test_c"),)
+    assert found.gone == ("test_it.py::test_b",)
+    assert found.new == ("test_it.py::test_d", "test_it.py::test_e")
+    (worse,) = found.worse_tests
+    assert (worse.nodeid_then, worse.nodeid) == found.renamed[0]
+
+
+def test_scores_that_one_run_has_are_told(store: Store) -> None:
+    """A score that nobody gives any more is no small thing."""
+    found = compared(store, scored("old", [1.0] * 3), scored("new", [1.0] * 3))
+    assert (found.scores_new, found.scores_gone) == (("new",), ("old",))
+
+
+def test_what_changed_is_said_and_what_drifted(store: Store) -> None:
+    """Declared values, commits, code and inputs; none of them beside a moved score."""
+    then = scored("exact", [1.0] * 8)
+    first = store_run(
+        store, then, metadata={"model": "m1", "python": "3.11", "arguments": ["-x"]}
+    )
+    same = store_run(
+        store, scored("exact", [0.0] * 8), metadata={**first.metadata, "arguments": []}
+    )
+    assert compare(store, first, same).drifted
+    other = store_run(
+        store,
+        scored("exact", [0.0] * 8, source="t"),
+        metadata={"model": "m2", "prompt": 2},
+        repo_info={"commit": "c" * 40, "dirty": True},
+    )
+    found = compare(store, first, other)
+    assert not found.drifted
+    told = {each.what: (each.then, each.now) for each in found.differences}
+    assert told == {
+        "model": ("m1", "m2"),
+        "prompt": ("-", "2"),
+        "python": ("3.11", "-"),
+        "commit": ("", "cccccccccc with changes"),
+        "test code": ("", "8 tests"),
+    }
+
+
+values = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+some_tests = st.lists(
+    st.tuples(
+        st.integers(0, 12),
+        st.dictionaries(st.sampled_from(["a", "b", "pass"]), values, max_size=3),
+        st.sampled_from(["passed", "passed", "passed", "errored"]),
+    ),
+    max_size=20,
+)
+
+
+@given(some_tests, some_tests)
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_swapping_the_runs_mirrors_the_comparison(
+    store: Store,
+    then: list[tuple[int, dict[str, float], str]],
+    now: list[tuple[int, dict[str, float], str]],
+) -> None:
+    """What was better is worse, what was new is gone, and p-values are the same."""
+    first, second = (
+        store_run(
+            store,
+            [Told(f"test_{n}", scores, outcome) for n, scores, outcome in each],  # type: ignore[arg-type]
+            exit_status=None,
+        )
+        for each in (then, now)
+    )
+    there, back = compare(store, first, second), compare(store, second, first)
+    assert (there.shared, there.new, there.gone) == (back.shared, back.gone, back.new)
+    assert (there.then, there.now) == (back.now, back.then)
+    assert len(there.changes) == len(back.changes)
+    mirrored = {"improved": "regressed", "regressed": "improved"}
+    backward = {(each.kind, each.name): each for each in back.measures}
+    assert backward.keys() == {(each.kind, each.name) for each in there.measures}
+    for each in there.measures:
+        other = backward[each.kind, each.name]
+        assert (each.improved, each.worsened) == (other.worsened, other.improved)
+        assert mirrored.get(each.verdict, each.verdict) == other.verdict
+        assert each.p_value == pytest.approx(other.p_value)
+        difference = each.numbers.difference
+        assert difference is not None
+        assert math.isclose(difference, -(other.numbers.difference or 0), abs_tol=1e-12)
+
+
+def test_summaries_leave_errored_rows_out(store: Store) -> None:
+    """The mean of a run alone is over what was measured."""
+    run = store_run(
+        store, [*scored("exact", [1.0, 0.5]), Told("test_x", {"exact": 0}, "errored")]
+    )
+    found = reading.score_summaries(store, run.number)
+    assert [(e.name, e.mean, e.count) for e in found] == [
+        ("exact", 0.75, 2),
+        ("pass", 1.0, 2),
+    ]

@@ -1,0 +1,282 @@
+"""A comparison says better or worse at one glance, in 80 columns, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from conftest import Suite
+from made_runs import Told, scored, store_run
+from test_comparison import written
+from test_terminal import in_a_terminal
+
+from pytest_braintrust.baseline import Baseline
+from pytest_braintrust.gates import Gates
+from pytest_braintrust.judging import Asked, Judgement, judgement
+from pytest_braintrust.reports import compared, worst
+from pytest_braintrust.reports.lines import Line, fit, width_of
+from pytest_braintrust.reports.scales import scale_for
+from pytest_braintrust.store.connection import Store, open_store
+
+LONG = "answer_relevancy_of_the_retrieved_context"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+def judged(store: Store, then: list[Told], now: list[Told]) -> Judgement:
+    base = Baseline(store_run(store, then, name="monday"), "previous")
+    asked = Asked(None, Gates({}, {}, {}), frozenset())
+    return judgement(store, store_run(store, now), base, asked)
+
+
+def lines(found: Judgement, width: int = 80) -> list[str]:
+    assert found.comparison is not None
+    whole = [compared.headline(found.comparison), *compared.beside(found, width)]
+    return [part.text for line in whole for part in fit(line, width)]
+
+
+def rows(found: Judgement) -> Mapping[str, list[str]]:
+    """The rows of the table, by their first word."""
+    return {line.split()[0]: line.split() for line in lines(found) if line.strip()}
+
+
+def test_a_row_says_all_in_80_columns(store: Store) -> None:
+    """Means, change, interval, tests better and worse, and the verdict in words."""
+    then = [Told(f"test_{i}", {"exact": 1.0, LONG: 0.5}) for i in range(20)]
+    now = [Told(f"test_{i}", {"exact": i < 8, LONG: 0.75}) for i in range(20)]
+    found = lines(judged(store, then, now))
+    assert found[:6] == [
+        f"▼ mixed: exact regressed, {LONG} improved",
+        "score              then    now  change  95 % interval  better worse",
+        "exact             1.000  0.400  -0.600  -0.835…-0.365       0    12  ▼ regressed",
+        LONG,
+        "                  0.500  0.750  +0.250  +0.250…+0.250      20     0  ▲ improved",
+        "pass              1.000  1.000   0.000                      0     0  no evidence",
+    ]
+    assert "20 tests in both runs" in found
+
+
+@pytest.mark.parametrize(
+    ("now", "headline"),
+    [
+        ([1.0] * 10, "no change: no score of 10 tests moved"),
+        ([1.0] * 9 + [0.5], "no evidence of a change: what moved is within noise"),
+        ([0.0] * 10, "▼ worse: exact regressed"),
+    ],
+)
+def test_the_headline_says_better_or_worse(
+    store: Store, now: list[float], headline: str
+) -> None:
+    """In words."""
+    found = judged(store, scored("exact", [1.0] * 10), scored("exact", now))
+    assert lines(found)[0] == headline
+
+
+def test_within_noise_says_what_would_be_seen_and_what_it_takes(store: Store) -> None:
+    """At the level that is left beside the other scores."""
+    then = [Told(f"t{i}", {"exact": i % 2}) for i in range(30)]
+    now = [Told(f"t{i}", {"exact": i % 2 if i > 9 else i % 3 == 0}) for i in range(30)]
+    told = " ".join(lines(judged(store, then, now)))
+    assert "exact: within noise at 30 tests; a difference of about 0.2" in told
+    assert "more tests would settle this one" in told
+
+
+def test_too_few_tests_are_told_so(store: Store) -> None:
+    """No number of better answers is evidence in five tests."""
+    then, now = scored("exact", [0.0] * 5), scored("exact", [1.0] * 5)
+    told = " ".join(" ".join(lines(judged(store, then, now))).split())
+    assert "exact: within noise at 5 tests; no difference can be seen before 6" in told
+
+
+def test_many_scores_are_told_in_one_sentence(store: Store) -> None:
+    """A page of sentences would say less."""
+    names = [f"score_{i}" for i in range(12)]
+    then = [Told(f"test_{i}", dict.fromkeys(names, 0.5)) for i in range(30)]
+    now = [
+        Told(f"test_{i}", dict.fromkeys(names, 0.5 + (i < 2) / 4)) for i in range(30)
+    ]
+    told = [line for line in lines(judged(store, then, now)) if "12 scores" in line]
+    assert told == [
+        "12 scores are within noise; a difference of about 0.05 would be seen"
+    ]
+
+
+def test_errored_new_gone_and_renamed_tests_are_counted(store: Store) -> None:
+    """And the means over all tests are told where they are other ones."""
+    then = [*scored("exact", [1.0] * 30), Told("test_old", {"exact": 1}, input="x")]
+    now = [
+        *scored("exact", [1.0] * 28),
+        Told("test_28", {"exact": 1.0}, "errored"),
+        Told("test_new", {"exact": 0.0}),
+        Told("test_renamed", {"exact": 1.0}, input="x"),
+    ]
+    told = " ".join(" ".join(lines(judged(store, then, now))).split())
+    assert (
+        "30 tests in both runs, 1 new, 1 gone or not run, 1 renamed, "
+        "1 errored now (left out)" in told
+    )
+    assert "over all 31 tests: exact 0.967" in told
+    assert "renamed: test_it.py::test_old → test_it.py::test_renamed" in told
+
+
+def test_too_many_errors_are_not_measurable(store: Store) -> None:
+    """Said first, with the number, and in each row."""
+    broken = [Told(f"test_{i}", {}, "errored") for i in range(9)]
+    found = judged(
+        store,
+        scored("exact", [1.0] * 20),
+        [*broken, *scored("exact", [0.0] * 20)[9:]],
+    )
+    told = lines(found)
+    assert told[0] == "not measurable: 9 of 20 tests errored now, more than 10%"
+    assert all(width_of(line) <= 80 for line in told)
+    (row,) = [line for line in told if line.startswith("exact")]
+    assert " ".join(row.split()) == "exact 1.000 0.000 -1.000 not measurable"
+
+
+def test_a_score_that_drifted_is_told_whole(store: Store) -> None:
+    """The warning is broken into lines, not cut."""
+    found = judged(store, scored("exact", [1.0] * 9), scored("exact", [0.0] * 9))
+    told = lines(found)
+    at = next(i for i, line in enumerate(told) if line.startswith("a score moved"))
+    assert "".join(told[at : at + 2]).endswith("behind its name may have drifted")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "shown"),
+    [
+        (0.0000042, "µs", "4.200"),
+        (0.0123, "ms", "12.30"),
+        (0.999, "ms", "999.0"),
+        (3.21, "s", "3.210"),
+        (5400.0, "min", "90.00"),
+    ],
+)
+def test_durations_have_their_unit(seconds: float, unit: str, shown: str) -> None:
+    """So that no column breaks."""
+    scale = scale_for("duration", seconds)
+    assert (scale.unit, scale.show(seconds)) == (unit, shown)
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit"),
+    [
+        (3e9, "billions"),
+        (2.5e6, "millions"),
+        (12_000, "thousands"),
+        (812, ""),
+        (0.5, ""),
+        (0.003, "thousandths"),
+        (0.00002, "millionths"),
+        (0.0, ""),
+    ],
+)
+def test_amounts_have_a_scale_in_words(amount: float, unit: str) -> None:
+    """Whatever a metric counts, its numbers fit their columns."""
+    scale = scale_for("cost", amount)
+    assert scale.unit == unit
+    assert len(scale.show(amount, "+")) <= 6
+
+
+def test_metrics_name_the_better_direction_and_their_unit(store: Store) -> None:
+    """Less is better unless it was said otherwise."""
+    then = [Told(f"t{i}", metrics={"cost": 0.0003}, seconds=0.002) for i in range(8)]
+    now = [Told(f"t{i}", metrics={"cost": 0.0001}, seconds=0.003) for i in range(8)]
+    told = lines(judged(store, then, now))
+    at = told.index("metrics, less is better")
+    assert [" ".join(line.split()) for line in told[at + 1 : at + 4]] == [
+        "cost, thousandths",
+        "0.300 0.100 -0.200 -0.200…-0.200 8 0 ▲ improved",
+        "duration, ms 2.000 3.000 +1.000 +1.000…+1.000 0 8 ▼ regressed",
+    ]
+
+
+def test_the_worst_tests_show_what_changed_in_their_output(store: Store) -> None:
+    """The worst five, each with its scores and the first line that is not the same."""
+    then = [
+        Told(f"test_{i}", {"exact": 1.0, "tone": 1.0}, output="one\ntwo\nthree")
+        for i in range(8)
+    ]
+    now = [
+        Told(f"test_{i}", {"exact": i / 8, "tone": 0.5}, output="one\nTWO\nthree")
+        for i in range(8)
+    ]
+    told = lines(judged(store, then, now))
+    at = told.index("tests with a lower score: the worst 5 of 8")
+    assert told[at + 1 : at + 4] == [
+        "  test_it.py::test_0  exact 1 → 0, tone 1 → 0.5",
+        "    - two",
+        "    + TWO",
+    ]
+    assert len(told) == at + 1 + 5 * 3
+
+
+def test_a_test_that_raised_says_what(store: Store) -> None:
+    """And where the output is the same, that it is."""
+    then = [Told("test_a", {"exact": 1.0}, output={"answer": "Rome"})]
+    error = "def test_a():\n>   assert 0\nE   assert 'Rome' == 'Paris'\nE   more"
+    now = [
+        Told("test_a", {"exact": 0.0}, "failed", output={"answer": "Rome"}, error=error)
+    ]
+    told = lines(judged(store, then, now))
+    assert told[-3:] == [
+        "  test_it.py::test_a  exact 1 → 0, pass 1 → 0",
+        "    with the same output",
+        "    assert 'Rome' == 'Paris'",
+    ]
+
+
+def test_a_difference_far_into_a_line_is_shown() -> None:
+    """Two lines that begin alike for long are of no use cut at their end."""
+    same = "x" * 200
+    old, new = worst.beside(f"{same}old answer", f"{same}new answer", 70)
+    assert old == "…" + "x" * 20 + "old answer"
+    assert new == "…" + "x" * 20 + "new answer"
+    assert worst.beside("short", "shirt", 70) == ("short", "shirt")
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_line_is_wider_than_the_screen(store: Store, width: int) -> None:
+    """From 80 columns on, whatever the names and numbers."""
+    then = [Told(f"test_{i}", {LONG: 0.5, "日本語": 1.0}, seconds=i) for i in range(9)]
+    now = [
+        Told(
+            f"test_{i}",
+            {LONG: 0.1, "日本語": 0.0},
+            output="long " * 99,
+            seconds=900,
+        )
+        for i in range(9)
+    ]
+    whole = judged(store, then, now)
+    assert whole.comparison is not None
+    shown: list[Line] = list(compared.beside(whole, width))
+    parts = [part for line in shown for part in fit(line, width)]
+    long = [part for part in parts if width_of(part.text) > width]
+    assert long == []
+
+
+def test_a_real_terminal_has_colours_and_a_quiet_run_one_line_more(
+    suite: Suite,
+) -> None:
+    """Red where it is worse; none of it where NO_COLOR says so."""
+    suite.write(test_a=written(*[1] * 10)).run("--braintrust-experiment", "monday")
+    suite.write(test_a=written(*[0] * 10))
+    screen = in_a_terminal(suite)
+    assert "\x1b[31mverdict     ▼ worse: exact regressed\x1b[0m" in screen
+    assert "baseline    monday (previous run of this branch)" in screen
+    suite.environment["NO_COLOR"] = "1"
+    arguments = ("--braintrust-baseline", "monday")
+    assert "\x1b[31m" not in in_a_terminal(suite, *arguments)
+    quiet = suite.run("-q", *arguments).out.splitlines()
+    assert [line for line in quiet if line.startswith("braintrust: ")] == [
+        "braintrust: exact 0.000, pass 1.000",
+        "braintrust: ▼ worse than monday: exact 1.000 → 0.000",
+        "braintrust: 10 recorded, kept here; no BRAINTRUST_API_KEY is set; .braintrust",
+    ]

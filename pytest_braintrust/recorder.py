@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from threading import RLock
 from types import TracebackType
@@ -168,7 +169,10 @@ class Recording:
                 if report.outcome == "failed":
                     self.failed_inside.append(report.longreprtext)
                 return
-            self.phases[report.when or "call"] = report
+            # A copy, because plugins that rerun a test change the outcome of the
+            # reports of an attempt, and it is in the attempts by then.
+            kept = report if report.outcome == "passed" else copy(report)
+            self.phases[report.when or "call"] = kept
             self.ended = report.when == "teardown"
             if report.outcome != "passed":
                 self.changed = True

@@ -38,7 +38,7 @@ from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store import writing
-from pytest_braintrust.tally import CRASH, Tally, is_superseded
+from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
 
 _RECORDER = "pytest-braintrust-recorder"
@@ -362,12 +362,11 @@ class Controller:
         node = getattr(report, "node", None)
         worker: str | None = None if node is None else node.gateway.id
         nodeid = self._clean(report.nodeid)
+        ended = self._tally.saw(report, worker, nodeid)
         if payload is not None:
-            self._take(payload, report, worker)
+            self._take(payload, report, worker, ended=ended)
         if report.when == CRASH:
-            last = not is_superseded(report)
-            self._crashes.saw(nodeid, report.longreprtext, worker, last=last)
-        self._tally.saw(report, worker, nodeid)
+            self._crashes.saw(nodeid, report.longreprtext, worker, last=ended)
 
     # Around the end of pytest-xdist's workers, whatever interrupts that, and inside
     # of the terminal's own wrapper, which has the summary shown.
@@ -400,22 +399,22 @@ class Controller:
                 self._teller.command(commands(report, github, root))
 
     def _take(
-        self, payload: Payload, report: pytest.TestReport, worker: str | None
+        self,
+        payload: Payload,
+        report: pytest.TestReport,
+        worker: str | None,
+        *,
+        ended: bool,
     ) -> None:
         payload = self._crashes.again(payload, worker)
         nodeid, rows = payload["nodeid"], payload["rows"]
-        if rows is None:
-            self._keeper.end(nodeid, payload["teardown"], worker)
-        elif report.when == "setup" and report.passed:
+        if rows is not None and report.when == "setup" and report.passed:
             self._keeper.hold(nodeid, rows, worker)
-        else:
-            self._keeper.keep(
-                nodeid,
-                rows,
-                final=payload["final"] and not is_superseded(report),
-                failed=payload["failed"],
-                worker=worker,
-            )
+        elif rows is not None:
+            failed = payload["failed"]
+            self._keeper.keep(nodeid, rows, final=ended, failed=failed, worker=worker)
+        elif ended:
+            self._keeper.end(nodeid, payload["teardown"], worker)
 
     def _end(self, session: pytest.Session, exit_status: int) -> None:
         self._keeper.settle()

@@ -60,24 +60,24 @@ class Tally:
             self._collections += 1
             self.collected += count
 
-    def saw(self, report: pytest.TestReport, worker: str | None, nodeid: str) -> None:
-        """Take in a report about a test."""
+    def saw(self, report: pytest.TestReport, worker: str | None, nodeid: str) -> bool:
+        """Take in a report about a test; answers whether the test ended with it.
+
+        An attempt that another one follows is no end.
+        """
         if report.when == CRASH:
             self.lost(nodeid, worker)
-            return
+            return not is_superseded(report)
         test = self._open.setdefault((worker, nodeid), _Open())
         if is_subtest(report):
             test.failed_inside |= report.outcome == "failed"
-            return
+            return False
         if report.when == "setup":
             test.phases.clear()
         test.phases[str(report.when)] = report
         if is_superseded(report):
             test.failed_inside = False
-        elif report.when == "teardown":
-            del self._open[worker, nodeid]
-            self._ended(nodeid, worker, test.outcome)
-            self._last[worker] = nodeid, test.outcome
+        return report.when == "teardown" and self._closed(test, nodeid, worker)
 
     def lost(self, nodeid: str, worker: str | None) -> None:
         """Count a test that was cut off while it ran, by its worker's death or ours.
@@ -108,6 +108,14 @@ class Tally:
             "not_run": self.not_run,
             "uncollected": self.uncollected,
         }
+
+    def _closed(self, test: _Open, nodeid: str, worker: str | None) -> bool:
+        del self._open[worker, nodeid]
+        if any(map(is_superseded, test.phases.values())):
+            return False
+        self._ended(nodeid, worker, test.outcome)
+        self._last[worker] = nodeid, test.outcome
+        return True
 
     def _ended(self, nodeid: str, worker: str | None, outcome: Outcome) -> None:
         before = self._lost.pop(self._key(nodeid, worker), None)

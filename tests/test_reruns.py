@@ -1,0 +1,237 @@
+"""A test that is run again has one row, of its last attempt, that tells of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import RERUNFAILURES, RETRY, XDIST, Suite, nodeid, outcome
+from fake_braintrust import FakeBraintrust
+from test_crashes import ELSEWHERE
+
+#: Counts the attempts of each test in files, which outlive a worker.
+COUNTING = """\
+import pathlib, pytest
+
+@pytest.fixture
+def attempt(request):
+    path = pathlib.Path("attempts") / request.node.name
+    path.parent.mkdir(exist_ok=True)
+    number = len(path.read_text()) + 1 if path.exists() else 1
+    path.write_text("x" * number)
+    return number
+
+@pytest.fixture
+def shaky_setup(attempt):
+    if attempt < 2:
+        raise RuntimeError("no database yet")
+
+@pytest.fixture
+def shaky_teardown(attempt):
+    yield
+    if attempt < 2:
+        raise RuntimeError("still in use")
+"""
+
+FLAKY = """\
+import pytest
+
+def test_third_time(bt_score, attempt):
+    bt_score(output=attempt, scores={"exact": attempt / 4})
+    assert attempt == 3
+
+def test_never(bt_score, attempt):
+    bt_score(scores={"exact": 0})
+    assert attempt < 0, f"attempt {attempt}"
+
+def test_at_once(bt_score): bt_score(scores={"exact": 1})
+
+def test_rows(bt_score, attempt):
+    for n in range(4 - attempt):
+        with bt_score.row(f"row {n}") as row:
+            row(scores={"exact": attempt / 4})
+    assert attempt == 3
+
+def test_skipped_then(bt_score, attempt):
+    bt_score(output=attempt)
+    if attempt == 2: pytest.skip("enough")
+    assert False
+
+def test_unrecorded(attempt): assert attempt == 2
+"""
+
+PHASES = """\
+def test_setup(bt_score, shaky_setup): bt_score(scores={"exact": 1})
+
+def test_teardown(bt_score, attempt, shaky_teardown):
+    with bt_score.row(f"row {attempt}") as row: row(scores={"exact": attempt / 4})
+    bt_score(output=attempt)
+
+def test_setup_then_body(bt_score, attempt, shaky_setup):
+    assert attempt == 3
+
+def test_body_then_setup(bt_score, attempt, request):
+    bt_score(output=attempt)
+    assert False
+"""
+
+#: Each attempt lasts, for pytest-rerunfailures hears of it by a socket of its own.
+DEATHS = """\
+import os, time, pytest
+
+@pytest.fixture(autouse=True)
+def lasting(): time.sleep(0.3)
+
+@pytest.fixture
+def deadly_setup(attempt):
+    if attempt < 2: os._exit(3)
+
+@pytest.fixture
+def deadly_teardown(attempt):
+    yield
+    if attempt < 2: os._exit(3)
+
+def test_body(bt_score, attempt):
+    bt_score(output=attempt, scores={"exact": attempt / 4})
+    with bt_score.row(f"row {attempt}") as row: row(output=attempt)
+    if attempt < 3: os._exit(3)
+
+def test_setup(bt_score, deadly_setup): bt_score(scores={"exact": 1})
+
+def test_teardown(bt_score, attempt, deadly_teardown): bt_score(output=attempt)
+
+def test_dies_and_fails(bt_score, attempt):
+    bt_score(output=attempt)
+    if attempt < 2: os._exit(3)
+    assert attempt == 3
+
+@pytest.mark.flaky(reruns=1)
+def test_always(bt_score, attempt):
+    bt_score(output=attempt)
+    os._exit(3)
+"""
+
+
+@pytest.fixture(params=[(), ("-n2",)], ids=["plain", "workers"])
+def how(request: pytest.FixtureRequest) -> list[str]:
+    """Run in one process, and with two workers."""
+    return ["-p", XDIST, *request.param]
+
+
+def attempts(event: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    found = event["metadata"]["pytest"].get("attempts", [])
+    return [(each["outcome"], each["scores"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "option"),
+    [(RERUNFAILURES, "--reruns=2"), (RETRY, "--retries=2")],
+    ids=["rerunfailures", "retry"],
+)
+def test_one_row_of_the_last_attempt(
+    suite: Suite, server: FakeBraintrust, how: list[str], plugin: str, option: str
+) -> None:
+    """It has the last attempt's scores; the others stand in its metadata."""
+    suite.with_plugins(plugin).write(conftest=COUNTING, test_flaky=FLAKY)
+    ran = suite.sends_to(server).run(*how, option)
+    assert ran.status == 1, ran.out + ran.err
+    counts = ran.honest(server)
+    assert len(ran.rows()) == 5, ran.rows()
+    third = ran.row("test_third_time")
+    assert third["output"] == 3
+    assert third["scores"] == {"exact": 0.75, "pass": 1}
+    assert attempts(third) == [
+        ("failed", {"exact": 0.25, "pass": 0}),
+        ("failed", {"exact": 0.5, "pass": 0}),
+    ]
+    never = ran.row("test_never")
+    assert outcome(never) == "failed"
+    assert never["scores"] == {"exact": 0, "pass": 0}
+    assert len(attempts(never)) == 2
+    assert "attempt 3" in never["error"]
+    told = never["metadata"]["pytest"]["attempts"]
+    assert ["attempt 1" in each["error"] for each in told] == [True, False]
+    assert ["attempt 2" in each["error"] for each in told] == [False, True]
+    assert attempts(ran.row("test_at_once")) == []
+    part = ran.row("test_rows")
+    assert part["metadata"]["pytest"]["row"] == "row 0"
+    assert part["scores"] == {"exact": 0.75, "pass": 1}
+    assert len(attempts(part)) == 2
+    skipped = ran.row("test_skipped_then")
+    if plugin == RERUNFAILURES:
+        assert counts == {"passed": 4, "failed": 1, "skipped": 1}
+        assert outcome(skipped) == "skipped"
+        assert skipped["scores"] == {}
+        assert attempts(skipped) == [("failed", {"pass": 0})]
+    else:
+        # pytest-retry tries a test again that was skipped.
+        assert counts == {"passed": 4, "failed": 2}
+        assert attempts(skipped) == [("failed", {"pass": 0}), ("skipped", {})]
+
+
+def test_a_fixture_that_fails_at_first(
+    suite: Suite, server: FakeBraintrust, how: list[str]
+) -> None:
+    """The attempt is errored; rows that it opened are gone where the next has none."""
+    suite.with_plugins(RERUNFAILURES).write(conftest=COUNTING, test_phases=PHASES)
+    # Long enough for the uploader to have looked for rows in between.
+    ran = suite.sends_to(server).run(*how, "--reruns=2", "--reruns-delay=1.2")
+    assert ran.honest(server) == {"passed": 3, "failed": 1}
+    setup = ran.row("test_setup")
+    assert setup["scores"] == {"exact": 1, "pass": 1}
+    assert attempts(setup) == [("errored", {})]
+    own, row = [each for each in ran.rows() if nodeid(each).endswith("test_teardown")]
+    assert own["output"] == 2
+    assert row["scores"] == {"exact": 0.5, "pass": 1}
+    assert row["metadata"]["pytest"]["row"] == "row 2"
+    assert attempts(own) == attempts(row) == [("errored", {})]
+    assert "still in use" in own["metadata"]["pytest"]["attempts"][0]["error"]
+    mixed = attempts(ran.row("test_setup_then_body"))
+    assert mixed == [("errored", {}), ("failed", {"pass": 0})]
+
+
+@pytest.mark.parametrize("disk", ["shared disk", "no shared disk"])
+def test_a_crash_that_is_tried_again(
+    suite: Suite, server: FakeBraintrust, disk: str
+) -> None:
+    """One row, by the worker that ran the test last, with what the dead one left."""
+    elsewhere = "" if disk == "shared disk" else ELSEWHERE
+    suite.with_plugins(XDIST, RERUNFAILURES).sends_to(server)
+    suite.write(conftest=COUNTING + elsewhere, test_deaths=DEATHS)
+    ran = suite.run("-n2", "--reruns=2", "--max-worker-restart=20")
+    assert ran.honest(server) == {"passed": 4, "errored": 1}
+    own, row = [each for each in ran.rows() if nodeid(each).endswith("test_body")]
+    assert len(ran.rows()) == 6
+    assert own["output"] == 3
+    assert own["scores"] == {"exact": 0.75, "pass": 1}
+    assert row["metadata"]["pytest"]["row"] == "row 3"
+    logged = {"exact": 0.25} if elsewhere == "" else {}
+    assert attempts(own)[0] == ("errored", logged)
+    assert len(attempts(own)) == 2
+    assert attempts(ran.row("test_setup")) == [("errored", {})]
+    assert attempts(ran.row("test_teardown")) == [("errored", {})]
+    mixed = attempts(ran.row("test_dies_and_fails"))
+    assert mixed == [("errored", {}), ("failed", {"pass": 0})]
+    always = ran.row("test_always")
+    assert outcome(always) == "errored"
+    assert always["scores"] == {}
+    assert attempts(always) == [("errored", {})]
+    assert always["error"].count("crashed while running") == 1
+
+
+def test_both_plugins_at_once(suite: Suite, how: list[str]) -> None:
+    """Every attempt of either is told of, in one row."""
+    text = """\
+import pytest
+
+@pytest.mark.flaky(retries=1)
+def test_it(bt_score, attempt):
+    bt_score(output=attempt)
+    assert attempt == 4
+"""
+    suite.with_plugins(RERUNFAILURES, RETRY).write(conftest=COUNTING, test_it=text)
+    ran = suite.run(*how, "--reruns=1")
+    assert ran.honest() == {"passed": 1}
+    row = ran.row("test_it")
+    assert row["output"] == 4
+    assert attempts(row) == [("failed", {"pass": 0})] * 3

@@ -39,7 +39,7 @@ class RowEditor:
     def __init__(self, config: pytest.Config, api_key: str | None) -> None:
         self._config = config
         self._api_key = api_key
-        #: By node id, why the hook failed for a test's row.
+        #: By the id of a row, what the hook did wrong and for which test.
         self.failures: dict[str, str] = {}
 
     def edit(
@@ -55,11 +55,15 @@ class RowEditor:
             answers = hook(config=self._config, item=item, row=row)
             if any(answer is False for answer in answers):
                 return None
-            return _usable(row, event)
+            usable = _usable(row, event)
         except Exception as error:  # noqa: BLE001 - a suite's hook is foreign code
             why = _told(error)
-            self.failures[event["metadata"]["pytest"]["nodeid"]] = why
+            nodeid = event["metadata"]["pytest"]["nodeid"]
+            self.failures[event["id"]] = f"{why} for {nodeid}"
             return _without_content(event, why)
+        # It may have failed for what the test had said so far.
+        self.failures.pop(event["id"], None)
+        return usable
 
     def scrub(self, row: Row) -> Row:
         """Take the API key out of an encoded row, wherever a test logged it."""

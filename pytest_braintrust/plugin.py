@@ -229,9 +229,10 @@ class Hooks:
             row: The event as Braintrust takes it: change it in place. Its test is
                 `row["metadata"]["pytest"]["nodeid"]`.
 
-        Return False to drop the row; anything else keeps it. Called for each report
-        of a test, so more than once for a row. A row whose hook raises is kept with
-        its scores and without its content, and the run's summary says so.
+        Return False to drop the row; anything else keeps it. It may be called several
+        times for a row, each time with what the test said so far. A row whose hook
+        raises, or leaves what Braintrust would refuse, is kept with its scores and
+        without its content, and the run's summary says so.
         """
 
     @staticmethod

@@ -505,9 +505,9 @@ class Controller:
         failures = self._editor.failures
         if not failures:
             return []
-        nodeid, why = next(iter(failures.items()))
+        first = next(iter(failures.values()))
         more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-        text = f"the hook pytest_braintrust_row {why} for {nodeid}{more}"
+        text = f"the hook pytest_braintrust_row {first}{more}"
         return [f"{text}: kept without what the test said"]
 
     def _shown(self, path: Path) -> str:

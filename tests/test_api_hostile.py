@@ -277,7 +277,9 @@ class Wire:
         self.timeouts.append(timeout)
         return b""
 
-    def start_tls(self, context: object, *, timeout: float | None) -> Wire:
+    def start_tls(
+        self, context: object, host: str | None, timeout: float | None
+    ) -> Wire:
         self.timeouts.append(timeout)
         return self
 

@@ -58,11 +58,11 @@ class BoundedBackend:
         self._deadline = deadline
 
     def connect_tcp(
-        self, *args: Any, timeout: float | None = None, **more: Any
+        self, host: str, port: int, timeout: float | None = None, **more: Any
     ) -> BoundedStream:
         """Open a connection."""
         left = self._deadline.left(timeout)
-        stream = self._backend.connect_tcp(*args, timeout=left, **more)
+        stream = self._backend.connect_tcp(host, port, timeout=left, **more)
         return BoundedStream(stream, self._deadline)
 
 
@@ -87,11 +87,17 @@ class BoundedStream:
         self._stream.close()
 
     def start_tls(
-        self, *args: Any, timeout: float | None = None, **more: Any
+        self,
+        ssl_context: Any,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
     ) -> BoundedStream:
-        """Speak TLS from here on."""
+        """Speak TLS from here on.
+
+        Behind a proxy its arguments come by position, elsewhere by name.
+        """
         left = self._deadline.left(timeout)
-        stream = self._stream.start_tls(*args, timeout=left, **more)
+        stream = self._stream.start_tls(ssl_context, server_hostname, left)
         return BoundedStream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:

@@ -69,6 +69,11 @@ class ApiError(PluginError):
 
     retryable = False
 
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        #: HTTP's status, where the server answered with one.
+        self.status = status
+
 
 class Unreachable(ApiError):
     """There was no answer: network, DNS, TLS or timeout."""
@@ -81,8 +86,14 @@ class Overloaded(ApiError):
 
     retryable = True
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status)
         self.retry_after = retry_after
 
 
@@ -92,6 +103,11 @@ class Refused(ApiError):
 
 class Rejected(ApiError):
     """The server does not accept the request itself (other 4xx)."""
+
+    @property
+    def for_content(self) -> bool:
+        """Whether it is for what the request carries, and not for where it went."""
+        return self.status in {400, 413, 422}
 
 
 class TooLarge(Rejected):

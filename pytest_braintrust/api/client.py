@@ -122,7 +122,8 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
     def _refused(self, error: Refused) -> Refused:
         if self._hint is None:
             self._hint = self._what_may_help()
-        return Refused(f"{error}{self._hint}") if self._hint else error
+        told = f"{error}{self._hint}"
+        return Refused(told, status=error.status) if self._hint else error
 
     def _what_may_help(self) -> str:
         if self.connection.api_url == DEFAULT_API_URL and (other := self._elsewhere()):

@@ -40,12 +40,13 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> ApiError:
         text: The error's text.
     """
     if status in {401, 403}:
-        return Refused(text)
+        return Refused(text, status=status)
     if status in _LATER or status >= 500:  # noqa: PLR2004 - HTTP's own bound
-        return Overloaded(text, retry_after=retry_after(headers))
+        return Overloaded(text, status=status, retry_after=retry_after(headers))
     if status < 400:  # noqa: PLR2004 - HTTP's own bound
-        return BadAnswer(text)
-    return TooLarge(text) if status == 413 else Rejected(text)  # noqa: PLR2004
+        return BadAnswer(text, status=status)
+    kind = TooLarge if status == 413 else Rejected  # noqa: PLR2004 - HTTP's own
+    return kind(text, status=status)
 
 
 def scrubbed(text: str, secret: str) -> str:

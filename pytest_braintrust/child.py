@@ -24,6 +24,12 @@ _MODULE = "pytest_braintrust.service"
 _POLL_SECONDS = 0.02
 _ANSWERS, _TROUBLE = "answers", "trouble"
 
+#: How a process of ours ends that came to its work: all was done, or some is left.
+_DONE, _LEFT = 0, 3
+
+#: A secret of fewer characters is part of many a word that is none.
+_LONG = 8
+
 # In tuples, because freezegun replaces what it finds by name in modules.
 _CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
@@ -37,9 +43,10 @@ class Child:
         folder = tempfile.TemporaryDirectory(prefix="pytest-braintrust-")
         self._folder, self._path = folder, Path(folder.name)
         try:
-            self._process = _spawn(self._path)
-            self._send(request)
-        except (OSError, ValueError) as error:
+            self._process = _spawn(self._path, _secret(request))
+            self._send({**request, "folder": folder.name})
+        except Exception as error:
+            # Any error: a suite may have put something of its own in Popen's place.
             self._folder.cleanup()
             msg = f"a process of our own could not be started: {error}"
             raise ChildError(msg) from error
@@ -54,11 +61,16 @@ class Child:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def answer(self, seconds: float) -> dict[str, Any]:
-        """Wait for its first answer.
+    @property
+    def did_its_work(self) -> bool:
+        """Whether it ended by itself, having done what could be done."""
+        return self._process.poll() in {_DONE, _LEFT}
+
+    def answer(self, seconds: float) -> dict[str, Any] | None:
+        """Wait for its first answer; None where it ended without one.
 
         Raises:
-            ChildError: it ended without one, or the time was up.
+            ChildError: the time was up.
         """
         until = _CLOCK[0]() + seconds
         while True:
@@ -67,8 +79,7 @@ class Child:
             if line is not None:
                 return line
             if not running:
-                msg = f"a process of our own ended without an answer{self._why()}"
-                raise ChildError(msg)
+                return None
             if _CLOCK[0]() > until:
                 msg = f"a process of our own did not answer in {seconds:g} seconds"
                 raise ChildError(msg)
@@ -127,32 +138,53 @@ def ask(request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """
     child = Child(request)
     try:
-        return child.answer(seconds)
+        answer = child.answer(seconds)
     finally:
         child.close()
+    if answer is None:
+        msg = "a process of our own ended without an answer"
+        raise ChildError(msg)
+    return answer
 
 
-def _spawn(folder: Path) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, secret: str) -> subprocess.Popen[bytes]:
     if not sys.executable:
         msg = "this Python has no executable"
         raise ValueError(msg)
     answers, trouble = folder / _ANSWERS, folder / _TROUBLE
     with answers.open("wb") as stdout, trouble.open("wb") as stderr:
-        return subprocess.Popen(  # noqa: S603 - our own module, no shell
+        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(),
+            env=_environment(secret),
             cwd=folder,
             # Ctrl-C in a terminal goes to its whole group; ours ends by its input.
             start_new_session=os.name == "posix",
         )
+    if not isinstance(getattr(process, "pid", None), int):
+        msg = "something else stands in the place of subprocess.Popen"
+        raise TypeError(msg)
+    return process
 
 
-def _environment() -> dict[str, str]:
-    """The environment, so that the child finds this very package and stays quiet."""
-    environment = dict(os.environ)
+def _secret(request: Mapping[str, Any]) -> str:
+    connection = request.get("connection") or {}
+    return str(connection.get("api_key") or "")
+
+
+def _environment(secret: str) -> dict[str, str]:
+    """The environment, so that the child finds this very package and stays quiet.
+
+    Without the key, which others of the same user can read there, by whatever name:
+    it goes with the request.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if value != secret and (len(secret) < _LONG or secret not in value)
+    }
     environment.pop("PYTHONWARNINGS", None)
     environment.pop("BRAINTRUST_API_KEY", None)
     here = str(Path(pytest_braintrust.__file__).resolve().parent.parent)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pytest_braintrust.child import Child
-from pytest_braintrust.errors import ChildError, PluginError
+from pytest_braintrust.errors import ChildError
 from pytest_braintrust.settings import Connection
-from pytest_braintrust.store import reading
+from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 
 #: The child's own timeouts end before this one.
@@ -24,6 +24,8 @@ _ANSWER_SECONDS = 20.0
 UNREACHED_SECONDS = 3.0
 
 _POLL_SECONDS = 0.05
+#: Counting rows takes longer than asking whether a process lives.
+_LOOK_SECONDS = 0.2
 _CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
 #: Told (rows sent so far, rows to send) now and then during the wait.
@@ -42,11 +44,12 @@ class Delivery:
     state: str = "unknown"
     message: str = ""
     _child: Child | None = None
-    _notes: list[str] = field(default_factory=list)
+    #: The store that the child reads: a run's rows may have moved to another since.
+    _directory: Path | None = None
 
     def start(self, store: Store) -> None:
         """Start the uploader; it asks the server for the project first."""
-        self._child = self._started(store, self.project)
+        self._start(store, self.project)
 
     def check(self) -> None:
         """Wait for what the server answered to the first question."""
@@ -54,23 +57,21 @@ class Delivery:
             answer = self._answer()
         except ChildError as error:
             answer = {"state": "unreachable", "message": str(error)}
-        self.state = str(answer.get("state"))
-        self.message = str(answer.get("message", ""))
+        self.state = answer.get("state", "")
+        self.message = answer.get("message", "")
 
     def finish(self, store: Store, progress: Progress) -> None:
         """Let everything be sent, for as long as was asked for; the rest is kept."""
-        until = _CLOCK[0]() + self._patience(store)
-        if self._child is None or not self._child.running:
-            # It could not be started, or something ended it before its time.
+        wait = _Wait(self, store, progress)
+        if not self._by_child(wait) and wait.left:
+            # None could be started, or something ended it before its time.
             self.close()
-            if not self._unsent(store):
-                return
-            self._child = self._started(store, None)
-        if self._child is None:
-            self._send_here(store)
-            return
-        self._child.finish()
-        self._wait(store, self._child, until, progress)
+            self._start(store, None)
+            if not self._by_child(wait):
+                self._here(wait)
+        self.close()
+        if wait.over and wait.left:
+            self._note_time_up(wait)
 
     def close(self) -> None:
         """End the uploader; what it has not sent is kept in the store."""
@@ -78,14 +79,7 @@ class Delivery:
             self._child.close()
             self._child = None
 
-    def _answer(self) -> dict[str, Any]:
-        if self._child is not None:
-            return self._child.answer(_ANSWER_SECONDS)
-        from pytest_braintrust import service  # noqa: PLC0415 - httpx, only here
-
-        return asdict(service.check(self.connection, self.project))
-
-    def _started(self, store: Store, project: str | None) -> Child | None:
+    def _start(self, store: Store, project: str | None) -> None:
         request = {
             "task": "follow",
             "directory": str(store.directory),
@@ -94,40 +88,97 @@ class Delivery:
             "project": project,
         }
         try:
-            return Child(request)
+            self._child = Child(request)
         except ChildError:
-            return None
+            self._child = None
+        self._directory = store.directory
 
-    def _patience(self, store: Store) -> float:
-        unreached = self.state != "ready" and not self._anything_sent(store)
-        return min(self.flush_timeout, UNREACHED_SECONDS if unreached else 1e9)
-
-    def _anything_sent(self, store: Store) -> bool:
-        found = reading.experiments(store, session_id=self.session_id)
-        return any(reading.row_counts(store, each.number).sent for each in found)
-
-    def _unsent(self, store: Store) -> int:
-        return reading.unsent_count(store, self.session_id)
-
-    def _wait(
-        self, store: Store, child: Child, until: float, progress: Progress
-    ) -> None:
-        total = self._unsent(store)
-        while child.running and _CLOCK[0]() < until:
-            progress(total - self._unsent(store), total)
-            _SLEEP[0](_POLL_SECONDS)
-        progress(total - self._unsent(store), total)
-
-    def _send_here(self, store: Store) -> None:
+    def _answer(self) -> dict[str, str]:
+        if self._child is not None:
+            answer = self._child.answer(_ANSWER_SECONDS)
+            if answer is not None:
+                return answer
         from pytest_braintrust import service  # noqa: PLC0415 - httpx, only here
-        from pytest_braintrust.api.client import BraintrustClient  # noqa: PLC0415
-        from pytest_braintrust.api.retry import RetryPolicy  # noqa: PLC0415
 
-        policy = RetryPolicy(seconds=self._patience(store))
         try:
-            with BraintrustClient.for_connection(
-                self.connection, policy=policy
-            ) as client:
-                service.drain(store, self.session_id, client)
-        except PluginError as error:
-            self.message = str(error)
+            return asdict(service.check(self.connection, self.project))
+        except Exception as error:  # noqa: BLE001 - what a suite mocked may raise any
+            return {"state": "unreachable", "message": f"Braintrust: {error!r}"}
+
+    def _by_child(self, wait: _Wait) -> bool:
+        """Let the uploader come to its end; whether that is all that can be done."""
+        child = self._child
+        if child is None:
+            return False
+        child.finish()
+        while child.running and not wait.over:
+            _SLEEP[0](_POLL_SECONDS)
+            wait.look()
+        here = self._directory == wait.store.directory
+        return wait.over or (child.did_its_work and here)
+
+    def _here(self, wait: _Wait) -> None:
+        from pytest_braintrust import service  # noqa: PLC0415 - httpx, only here
+
+        def stop() -> bool:
+            wait.look()
+            return wait.over
+
+        try:
+            service.send_here(
+                wait.store, self.session_id, self.connection, wait.seconds, stop
+            )
+        except Exception as error:  # noqa: BLE001 - what a suite mocked may raise any
+            self._note(wait.store, f"sending failed: {error!r}")
+
+    def _note_time_up(self, wait: _Wait) -> None:
+        why = f"{self.connection.api_url} did not answer during this run"
+        if wait.reached:
+            why = f"not all rows were acknowledged within {wait.seconds:g} seconds"
+        self._note(wait.store, why)
+
+    def _note(self, store: Store, why: str) -> None:
+        """Keep why rows are left, where the uploader did not."""
+        for each in reading.experiments(
+            store, session_id=self.session_id, unsent_only=True
+        ):
+            if each.upload_error is None:
+                writing.set_upload_error(store, each.number, why)
+
+
+class _Wait:
+    """The wait at the end of a run: how far the rows are, and whether it is over."""
+
+    def __init__(self, delivery: Delivery, store: Store, progress: Progress) -> None:
+        self.store = store
+        self._delivery = delivery
+        self._progress = progress
+        self._start = self._looked = _CLOCK[0]()
+        self._total = self.left = self._count()
+        self.reached = delivery.state == "ready" or reading.anything_sent(
+            store, delivery.session_id
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take in all: little where the server was never reached."""
+        asked = self._delivery.flush_timeout
+        return asked if self.reached else min(asked, UNREACHED_SECONDS)
+
+    @property
+    def over(self) -> bool:
+        """Whether its time is up."""
+        return _CLOCK[0]() - self._start >= self.seconds
+
+    def look(self) -> None:
+        """Count what is left, if that was not done just now."""
+        now = _CLOCK[0]()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        self.left = self._count()
+        self.reached = self.reached or self.left < self._total
+        self._progress(self._total - self.left, self._total)
+
+    def _count(self) -> int:
+        return reading.unsent_count(self.store, self._delivery.session_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
+import shutil
 import signal
 import sys
 import threading
@@ -23,27 +23,39 @@ from typing import Any, TextIO
 from pytest_braintrust import rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
-from pytest_braintrust.api.retry import ONCE
+from pytest_braintrust.api.retry import ONCE, RetryPolicy
 from pytest_braintrust.errors import (
     ApiError,
     BadAnswer,
+    Overloaded,
     PluginError,
     Refused,
     Rejected,
     StoreError,
 )
-from pytest_braintrust.settings import Connection
+from pytest_braintrust.settings import DEFAULT_API_URL, Connection
 from pytest_braintrust.store import connection, reading, writing
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.writing import NewExperiment
-from pytest_braintrust.uploader import send_experiment
+from pytest_braintrust.uploader import Sender
 
 #: A person waits for the check at the start of a run.
-CHECK_TIMEOUTS = Timeouts(connect=4.0, read=6.0)
+CHECK_TIMEOUTS = Timeouts(connect=4.0, read=6.0, total=8.0)
 
 #: Between two looks at the store: rows that were recorded meanwhile go together.
 _PAUSE = 1.0
-_LONGEST_PAUSE = 30.0
+#: How long each trouble lets the looks pause, by their number in a row.
+_TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
+#: The end of a run is waited for, so that it tries again sooner.
+_DRAINING = RetryPolicy(seconds=60.0)
+
+#: The exit status when rows are left. Not 1: that is Python's own, for a process that
+#: never came to its work.
+LEFT = 3
+
+#: In tuples, because freezegun replaces what it finds by name in modules.
+_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,61 +76,141 @@ def check(server: Connection, project: str) -> Check:
         try:
             client.create_project(project)
         except (Refused, Rejected, BadAnswer) as error:
-            return Check("refused", str(error))
+            return Check("refused", f"{error}{_doubt(error, server)}")
         except ApiError as error:
             return Check("unreachable", str(error))
     return Check("ready")
 
 
-def drain(store: Store, session_id: str, client: BraintrustClient) -> None:
-    """Send all that a session has recorded, finished or cut off.
+def _doubt(error: ApiError, server: Connection) -> str:
+    """What may be wrong: no API of Braintrust answers like that, or not to this key."""
+    if "address" in str(error) or "BRAINTRUST_API_URL" in str(error):
+        return ""
+    if isinstance(error, Refused):
+        own = ", and set BRAINTRUST_API_URL if your organisation has its own"
+        return "; check the API key" + own * (server.api_url == DEFAULT_API_URL)
+    if isinstance(error, Rejected) and error.for_content:
+        return ""
+    return "; is that the address of Braintrust's API?"
 
-    Raises:
-        ApiError: not everything could be sent; the rest stays in the store.
-        StoreError: the store could not be read or written.
-    """
-    for experiment in reading.experiments(
-        store, session_id=session_id, unsent_only=True
-    ):
-        send_experiment(store, experiment, client)
+
+class Upload:
+    """Brings the rows of one session to Braintrust, as long as that is of any use."""
+
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        client: BraintrustClient,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Take the client of one that tries each call once.
+
+        This is its own retry: a call that waits and tries again would not notice the
+        end of the run.
+        """
+        self._store = store
+        self._session_id = session_id
+        self._sender = Sender(store, client, stop)
+        self._stop = stop
+        #: Experiments that the server will not take, however often it is asked.
+        self._given_up: set[str] = set()
+        self._troubles = 0
+        #: Until when the server asked to be left alone.
+        self._not_before = 0.0
+
+    def step(self, *, final_only: bool) -> ApiError | StoreError | None:
+        """Send what there is now; answers what kept a part of it from being sent.
+
+        The reason is in the store too, with the experiment; its rows stay unsent.
+        """
+        trouble: ApiError | StoreError | None = None
+        for experiment in self._waiting():
+            try:
+                self._sender.send(experiment, final_only=final_only)
+            except (Refused, Rejected):
+                # Another one may be in a project that the key may write to.
+                self._given_up.add(experiment.id)
+            except BadAnswer as error:
+                trouble = error
+            except (ApiError, StoreError) as error:
+                # The next one would not get through either.
+                trouble = error
+                break
+        self._note(trouble)
+        return trouble
+
+    def pause(self, policy: RetryPolicy) -> float:
+        """Seconds to leave the server alone after the troubles so far."""
+        told = self._not_before - _CLOCK[0]()
+        return max(told, policy.wait(self._troubles - 1) if self._troubles else 0.0)
+
+    def drain(self, seconds: float = _DRAINING.seconds) -> None:
+        """Send all that is recorded, until that fails for some seconds on end."""
+        until = _CLOCK[0]() + seconds
+        left, self._troubles = self._left(), 0
+        pause = max(0.0, self._not_before - _CLOCK[0]())
+        while left and not self._stop() and _CLOCK[0]() + pause < until:
+            _SLEEP[0](pause)
+            if self.step(final_only=False) is None:
+                return
+            before, left = left, self._left()
+            if left < before:
+                until = _CLOCK[0]() + seconds
+            pause = self.pause(_DRAINING)
+
+    def _waiting(self) -> list[StoredExperiment]:
+        found = reading.experiments(
+            self._store, session_id=self._session_id, unsent_only=True
+        )
+        return [each for each in found if each.id not in self._given_up]
+
+    def _left(self) -> int:
+        return reading.unsent_count(self._store, self._session_id)
+
+    def _note(self, trouble: ApiError | StoreError | None) -> None:
+        self._troubles = self._troubles + 1 if trouble else 0
+        told = trouble.retry_after if isinstance(trouble, Overloaded) else None
+        if told is not None:
+            self._not_before = _CLOCK[0]() + told
 
 
 def follow(
     directory: Path, session_id: str, server: Connection, ended: threading.Event
-) -> None:
+) -> bool:
     """Send the rows of a session as they are recorded, until it ended.
 
+    Answers whether all of them were sent.
+
     Raises:
-        ApiError: at the end, not everything could be sent.
         StoreError: the store could not be read or written.
     """
     store = connection.open_store(directory)
-    # The loop is its own retry: a call that waits and tries again would not notice
-    # the end of the run.
     with BraintrustClient.for_connection(server, policy=ONCE) as client:
-        pause = _PAUSE
-        while not ended.wait(pause):
-            pause = _step(store, session_id, client, pause)
-    with BraintrustClient.for_connection(server) as client:
-        drain(store, session_id, client)
+        upload = Upload(store, session_id, client)
+        while not ended.wait(max(_PAUSE, upload.pause(_TROUBLED))):
+            upload.step(final_only=True)
+        upload.drain()
+    return not reading.unsent_count(store, session_id)
 
 
-def _step(
-    store: Store, session_id: str, client: BraintrustClient, pause: float
-) -> float:
-    """Send what there is; answers how long to pause, longer after each trouble."""
-    try:
-        for experiment in reading.experiments(
-            store, session_id=session_id, unsent_only=True
-        ):
-            send_experiment(store, experiment, client, final_only=True)
-    except (ApiError, StoreError) as error:
-        # The reason is in the store with the experiment; the rows stay unsent.
-        told = getattr(error, "retry_after", None) or 0.0
-        longer = min(pause * 2, _LONGEST_PAUSE)
-        # Spread, so that the shards of one CI run do not come back together.
-        return max(told, random.uniform(_PAUSE, longer))  # noqa: S311 - no secret
-    return _PAUSE
+def send_here(
+    store: Store,
+    session_id: str,
+    server: Connection,
+    seconds: float,
+    stop: Callable[[], bool],
+) -> None:
+    """Send what a session recorded from this very process, within some seconds.
+
+    Raises:
+        StoreError: the store could not be read or written.
+    """
+    timeouts = Timeouts(connect=seconds, read=seconds, total=seconds)
+    with BraintrustClient.for_connection(
+        server, policy=ONCE, timeouts=timeouts
+    ) as client:
+        Upload(store, session_id, client, stop).drain(seconds)
 
 
 def find_experiment(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,12 +254,20 @@ def main() -> int:
     parent = os.getppid()
     request = json.loads(sys.stdin.readline())
     try:
-        if request["task"] == "follow":
-            return _serve_follow(request, parent)
-        _answer(find_experiment(request))
+        return _served(request, parent)
     except PluginError as error:
         _answer({"state": "failed", "message": str(error)})
-        return 1
+        return LEFT
+    finally:
+        if os.getppid() != parent:
+            # Nobody is left who would remove what was made for us.
+            shutil.rmtree(request["folder"], ignore_errors=True)
+
+
+def _served(request: Mapping[str, Any], parent: int) -> int:
+    if request["task"] == "follow":
+        return _serve_follow(request, parent)
+    _answer(find_experiment(request))
     return 0
 
 
@@ -181,9 +281,9 @@ def _serve_follow(request: Mapping[str, Any], parent: int) -> int:
         checked = check(server, request["project"])
         _answer(asdict(checked))
         if checked.state == "refused":
-            return 1
-    follow(Path(request["directory"]), request["session_id"], server, ended)
-    return 0
+            return LEFT
+    done = follow(Path(request["directory"]), request["session_id"], server, ended)
+    return 0 if done else LEFT
 
 
 def _read_to_end(stream: TextIO, ended: threading.Event) -> None:

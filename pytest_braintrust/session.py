@@ -421,6 +421,9 @@ class Controller:
         problems = self._finish(exit_status)
         if self._delivery is not None:
             self._teller.wait(self._delivery, self._keeper.store)
+        if exit_status == pytest.ExitCode.USAGE_ERROR:
+            # No test ran, and pytest says why.
+            return
         report = self._reported(problems)
         self._apply_gates(session, report)
         self._publish(report)

@@ -55,7 +55,8 @@ class Teller:
     def warn_unreachable(self, why: str, directory: Path) -> None:
         """Say once that rows are kept until Braintrust can be reached."""
         self._line(
-            f"braintrust: {why}; the run goes on and rows are kept in {directory}"
+            f"braintrust: {why}; the run goes on, rows are kept in {directory}; those "
+            "still pending at its end are sent with: pytest-braintrust push"
         )
 
     def wait(self, delivery: Delivery, store: Store) -> None:

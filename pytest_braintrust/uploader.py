@@ -7,9 +7,9 @@ first attempt, so a batch that is sent again replaces itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pytest_braintrust import rendezvous
+from pytest_braintrust import events, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, Rejected, TooLarge
 from pytest_braintrust.locks import locked
@@ -21,102 +21,158 @@ from pytest_braintrust.store.reading import StoredExperiment, UnsentRow
 MAX_BATCH_BYTES = 2_500_000
 MAX_BATCH_ROWS = 1_000
 
+#: A row is not cut below this: what is left would say nothing.
+_LEAST_ROW_BYTES = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What one pass over an experiment came to."""
+    """What one pass over an experiment came to; rows that were cut are among `rows`."""
 
     rows: int = 0
+    cut: int = 0
     refused: int = 0
 
     def __add__(self, other: Sent) -> Sent:
-        return Sent(self.rows + other.rows, self.refused + other.refused)
+        return Sent(
+            self.rows + other.rows, self.cut + other.cut, self.refused + other.refused
+        )
 
 
-def send_experiment(
-    store: Store,
-    experiment: StoredExperiment,
-    client: BraintrustClient,
-    *,
-    final_only: bool = False,
-    on_progress: Callable[[int], object] = lambda rows: None,
-) -> Sent:
-    """Send every unsent row of an experiment.
+@dataclass(slots=True)
+class Sender:
+    """Sends rows of one store to one server, and learns how much it takes at once."""
 
-    Args:
-        store: Where the rows are.
-        experiment: The experiment to send.
-        client: The server to send to.
-        final_only: Leave the rows of tests that are still running.
-        on_progress: Told the number of rows after each batch.
+    store: Store
+    client: BraintrustClient
+    #: Asked before each batch; true leaves the rest for another time.
+    stop: Callable[[], bool] = field(default=lambda: False)
+    _batch_bytes: int = MAX_BATCH_BYTES
 
-    Raises:
-        ApiError: the server could not take them now. Batches that it acknowledged
-            are marked, the rest stays unsent; the reason is kept with the experiment.
+    def send(
+        self,
+        experiment: StoredExperiment,
+        *,
+        final_only: bool = False,
+        on_progress: Callable[[int], object] = lambda rows: None,
+    ) -> Sent:
+        """Send every unsent row of an experiment.
+
+        Args:
+            experiment: The experiment to send.
+            final_only: Leave the rows of tests that are still running.
+            on_progress: Told the number of rows after each batch.
+
+        Raises:
+            ApiError: the server could not take them now. Batches that it acknowledged
+                are marked, the rest stays unsent; the reason is kept with the
+                experiment.
+            StoreError: the store could not be read or written.
+        """
+        total = Sent()
+        with locked(self.store.directory, f"send-{experiment.id}"):
+            try:
+                for batch in self._batches(experiment.number, final_only=final_only):
+                    remote = rendezvous.remote_experiment(
+                        self.store, experiment, self.client
+                    )
+                    sent = self._send(remote.experiment_id, batch)
+                    total += sent
+                    on_progress(sent.rows + sent.refused)
+            except ApiError as error:
+                writing.set_upload_error(self.store, experiment.number, str(error))
+                raise
+            writing.set_upload_error(self.store, experiment.number, None)
+        return total
+
+    def _batches(self, number: int, *, final_only: bool) -> Iterator[list[UnsentRow]]:
+        after = 0
+        while not self.stop():
+            batch = self._next_batch(number, after, final_only=final_only)
+            if not batch:
+                return
+            yield batch
+            after = batch[-1].position
+
+    def _next_batch(
+        self, number: int, after: int, *, final_only: bool
+    ) -> list[UnsentRow]:
+        batch: list[UnsentRow] = []
+        size = 0
+        found = reading.unsent(
+            self.store, number, after=after, limit=MAX_BATCH_ROWS, final_only=final_only
+        )
+        for row in found:
+            size += len(row.event) + 1
+            if batch and size > self._batch_bytes:
+                break
+            batch.append(row)
+        return batch
+
+    def _send(self, remote_id: str, batch: list[UnsentRow]) -> Sent:
+        insertion = _Insertion(self.store, self.client, remote_id)
+        insertion.send(batch)
+        if insertion.too_large:
+            self._batch_bytes = min(self._batch_bytes, insertion.too_large // 2)
+        return insertion.sent
+
+
+@dataclass(slots=True)
+class _Insertion:
+    """Brings one batch to the server, in as many requests as its rows need.
+
+    A server that refuses a batch for one row of it is sent the halves, so that a bad
+    row among `n` costs about two requests for each doubling of `n`.
     """
-    total = Sent()
-    with locked(store.directory, f"send-{experiment.id}"):
+
+    store: Store
+    client: BraintrustClient
+    remote_id: str
+    sent: Sent = field(default_factory=Sent)
+    #: Bytes of the smallest batch of several rows that was too large.
+    too_large: int = 0
+
+    def send(self, batch: list[UnsentRow]) -> None:
+        """Send all of a batch; a row that the server does not take is marked so.
+
+        Raises:
+            ApiError: the server could not take it now.
+        """
         try:
-            for batch in _batches(store, experiment.number, final_only=final_only):
-                remote = rendezvous.remote_experiment(store, experiment, client)
-                sent = _send(store, client, remote.experiment_id, batch)
-                total += sent
-                on_progress(sent.rows + sent.refused)
-        except ApiError as error:
-            writing.set_upload_error(store, experiment.number, str(error))
-            raise
-        writing.set_upload_error(store, experiment.number, None)
-    return total
+            self.client.insert(self.remote_id, [row.event for row in batch])
+        except Rejected as error:
+            if not error.for_content:
+                raise
+            self._apart(batch, error)
+        else:
+            self._mark(batch)
 
-
-def _batches(
-    store: Store, number: int, *, final_only: bool
-) -> Iterator[list[UnsentRow]]:
-    after = 0
-    while batch := _next_batch(store, number, after, final_only=final_only):
-        yield batch
-        after = batch[-1].position
-
-
-def _next_batch(
-    store: Store, number: int, after: int, *, final_only: bool
-) -> list[UnsentRow]:
-    batch: list[UnsentRow] = []
-    size = 0
-    found = reading.unsent(
-        store, number, after=after, limit=MAX_BATCH_ROWS, final_only=final_only
-    )
-    for row in found:
-        size += len(row.event) + 1
-        if batch and size > MAX_BATCH_BYTES:
-            break
-        batch.append(row)
-    return batch
-
-
-def _send(
-    store: Store, client: BraintrustClient, remote_id: str, batch: list[UnsentRow]
-) -> Sent:
-    try:
-        client.insert(remote_id, [row.event for row in batch])
-    except Rejected as error:
-        return _send_apart(store, client, remote_id, batch, error)
-    writing.mark_sent(store, [(row.position, row.version) for row in batch])
-    return Sent(rows=len(batch))
-
-
-def _send_apart(
-    store: Store,
-    client: BraintrustClient,
-    remote_id: str,
-    batch: list[UnsentRow],
-    error: Rejected,
-) -> Sent:
-    """Halve a batch that the server refuses as a whole, down to the row at fault."""
-    if len(batch) > 1:
+    def _apart(self, batch: list[UnsentRow], error: Rejected) -> None:
+        if len(batch) == 1:
+            self._alone(batch[0], error)
+            return
+        if isinstance(error, TooLarge):
+            self.too_large = sum(len(row.event) + 1 for row in batch)
         middle = len(batch) // 2
-        first = _send(store, client, remote_id, batch[:middle])
-        return first + _send(store, client, remote_id, batch[middle:])
-    what = "the row is too large" if isinstance(error, TooLarge) else str(error)
-    writing.mark_refused(store, batch[0].position, what)
-    return Sent(refused=1)
+        self.send(batch[:middle])
+        self.send(batch[middle:])
+
+    def _alone(self, row: UnsentRow, error: Rejected) -> None:
+        """Send a row that is too large cut to what the server takes."""
+        limit = len(row.event) // 2
+        while isinstance(error, TooLarge) and limit >= _LEAST_ROW_BYTES:
+            try:
+                self.client.insert(self.remote_id, [events.shortened(row.event, limit)])
+            except Rejected as again:
+                error, limit = again, limit // 2
+            else:
+                self._mark([row], cut_to=limit)
+                return
+        reason = "it is too large" if isinstance(error, TooLarge) else str(error)
+        writing.mark_refused(self.store, row.position, row.version, reason)
+        self.sent += Sent(refused=1)
+
+    def _mark(self, batch: list[UnsentRow], cut_to: int | None = None) -> None:
+        taken = [(row.position, row.version) for row in batch]
+        writing.mark_sent(self.store, taken, cut_to=cut_to)
+        self.sent += Sent(rows=len(batch), cut=len(batch) if cut_to else 0)

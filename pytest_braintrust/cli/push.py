@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pytest_braintrust.api import BraintrustClient
@@ -15,11 +17,11 @@ from pytest_braintrust.cli.common import (
 )
 from pytest_braintrust.errors import ApiError
 from pytest_braintrust.reports.lines import plain
-from pytest_braintrust.reports.terminal import bar
+from pytest_braintrust.reports.terminal import bar, row_notes
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
-from pytest_braintrust.uploader import send_experiment
+from pytest_braintrust.uploader import Sender, Sent
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -49,13 +51,29 @@ def run(given: argparse.Namespace) -> int:
         print("nothing to send: every row is on Braintrust")
         return 0
     with BraintrustClient.for_connection(connection) as client:
-        results = [_push(store, each, client) for each in waiting]
-    return 0 if all(results) else 1
+        return 0 if _push_all(Sender(store, client), waiting) else 1
 
 
-def _push(store: Store, each: StoredExperiment, client: BraintrustClient) -> bool:
-    total = reading.row_counts(store, each.number).pending
-    done = 0
+def _push_all(sender: Sender, waiting: Sequence[StoredExperiment]) -> bool:
+    """Send one after the other, as long as the server answers; whether all is sent."""
+    done = True
+    for position, each in enumerate(waiting):
+        error = _push(sender, each)
+        done = done and error is None and not _pending(sender.store, each)
+        if error is not None and _for_all(error):
+            if left := len(waiting) - position - 1:
+                print(f"not tried: {left} more of the same store")
+            return False
+    return done
+
+
+def _for_all(error: ApiError) -> bool:
+    """Whether the next experiment would meet with the same."""
+    return error.retryable or error.status == HTTPStatus.UNAUTHORIZED
+
+
+def _push(sender: Sender, each: StoredExperiment) -> ApiError | None:
+    total, done = _pending(sender.store, each), 0
 
     def progress(rows: int) -> None:
         nonlocal done
@@ -63,19 +81,32 @@ def _push(store: Store, each: StoredExperiment, client: BraintrustClient) -> boo
         if sys.stderr.isatty():
             print(f"\r{bar(done, total)}", end="", file=sys.stderr, flush=True)
 
-    failure: str | None = None
+    failure: ApiError | None = None
+    told = ""
     try:
-        sent = send_experiment(store, each, client, on_progress=progress)
-        told = f"{sent.rows} rows sent"
-        if sent.refused:
-            told += f", {sent.refused} refused"
+        told = _told(sender.send(each, on_progress=progress))
     except ApiError as error:
-        failure = str(error)
-        told = f"{done} rows sent, {total - done} pending: {failure}"
+        failure = error
+        pending = _pending(sender.store, each)
+        told = f"{total - pending} rows sent, {pending} pending: {error}"
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
+    _show(sender.store, each, told)
+    return failure
+
+
+def _told(sent: Sent) -> str:
+    return f"{sent.rows} rows sent" + (f", {sent.refused} refused" * bool(sent.refused))
+
+
+def _show(store: Store, each: StoredExperiment, told: str) -> None:
     now = reading.experiment(store, each.id)
     print(plain(f"{now.project}/{now.remote_name or now.name}: {told}"))
-    if now.url and done:
+    for line in row_notes(reading.row_notes(store, each.number)):
+        print(f"  {line.text}")
+    if now.url and reading.row_counts(store, each.number).sent:
         print(plain(f"  {now.url}"))
-    return failure is None and not reading.row_counts(store, each.number).pending
+
+
+def _pending(store: Store, each: StoredExperiment) -> int:
+    return reading.row_counts(store, each.number).pending

@@ -10,7 +10,7 @@ from pytest_braintrust.gates import Verdict
 from pytest_braintrust.judging import Judge, Judgement
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.reading import RowCounts, ScoreSummary
+from pytest_braintrust.store.reading import RowCounts, RowNote, ScoreSummary
 
 #: `sent`: there is a key; `no key`; `not asked`: the run was told not to upload.
 Upload: TypeAlias = Literal["sent", "no key", "not asked"]
@@ -28,6 +28,8 @@ class ExperimentReport:
     unscored: Mapping[str, int] = field(default_factory=dict)
     url: str | None = None
     upload_error: str | None = None
+    #: Rows that the server refused, or has only a part of.
+    row_notes: tuple[RowNote, ...] = ()
     judgement: Judgement | None = None
 
 
@@ -79,6 +81,7 @@ def experiment_reports(
             unscored=reading.unscored(store, each.number),
             url=each.url,
             upload_error=each.upload_error,
+            row_notes=tuple(reading.row_notes(store, each.number)),
             judgement=judge.judge(store, each),
         )
         for each in reading.experiments(store, session_id=session_id)

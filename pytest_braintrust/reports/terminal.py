@@ -18,12 +18,14 @@ from pytest_braintrust.reports.lines import (
     width_of,
 )
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-from pytest_braintrust.store.reading import ScoreSummary
+from pytest_braintrust.store.reading import RowNote, ScoreSummary
 
 _PUSH = "pytest-braintrust push"
 _LABEL = 12
 #: The columns of a table of scores beside the name, and those of the name at most.
 _NUMBERS, _LONGEST_NAME = 18, 40
+#: So many rows are named that are not on Braintrust as they are here.
+_NOTES = 3
 
 
 def render(report: RunReport, *, width: int, quiet: bool = False) -> list[Line]:
@@ -61,17 +63,37 @@ def gates(report: RunReport) -> Iterator[Line]:
 
 
 def _pending(report: RunReport) -> Iterator[Line]:
+    yield from row_notes(
+        [note for each in report.experiments for note in each.row_notes]
+    )
     pending = report.rows.pending
     if not pending:
         return
     for reason in dict.fromkeys(each.upload_error for each in report.experiments):
         if reason:
             yield Line(short(reason), "yellow")
-    if report.rows.refused:
-        yield Line(
-            f"Braintrust refuses {_rows(report.rows.refused)}; they are kept", "yellow"
-        )
-    yield Line(f"{_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
+    if pending == report.rows.refused:
+        yield Line(f"{_rows(pending)} kept; try again with: {_PUSH}", "yellow")
+    else:
+        yield Line(f"{_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
+
+
+def row_notes(notes: Sequence[RowNote]) -> Iterator[Line]:
+    """Name the rows that Braintrust refused or has only a part of."""
+    for note in notes[:_NOTES]:
+        yield Line(short(_note_text(note)), "yellow")
+    if len(notes) > _NOTES:
+        yield Line(f"and {_rows(len(notes) - _NOTES)} more like these", "yellow")
+
+
+def _note_text(note: RowNote) -> str:
+    name = f"{note.nodeid} {note.part}".rstrip()
+    if note.refused is not None:
+        return f"Braintrust refuses {name}: {note.refused}"
+    return (
+        f"{name} is too large for Braintrust: {note.cut_to:,} bytes of it were sent, "
+        "all of it is kept here"
+    )
 
 
 def _full(report: RunReport, width: int) -> Iterator[Line]:

@@ -56,6 +56,7 @@ class RowCounts:
     """How many rows an experiment has, and how many of them arrived."""
 
     recorded: int = 0
+    #: Those of which only a part was sent are among them.
     sent: int = 0
     refused: int = 0
 
@@ -63,6 +64,18 @@ class RowCounts:
     def pending(self) -> int:
         """Rows that Braintrust does not have; those it refused are among them."""
         return self.recorded - self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class RowNote:
+    """A row that is not on Braintrust as it is here."""
+
+    nodeid: str
+    part: str
+    #: Why it was refused, or None where it was sent.
+    refused: str | None
+    #: How many bytes of it were sent, or None where it was refused.
+    cut_to: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +192,26 @@ def row_counts(store: Store, number: int) -> RowCounts:
         (number,),
     )
     return RowCounts(**dict(row)) if row is not None else RowCounts()
+
+
+def row_notes(store: Store, number: int) -> list[RowNote]:
+    """The rows that Braintrust refused or has only a part of, as they were recorded."""
+    found = store.query(
+        "SELECT nodeid, part, refused, cut_to FROM rows WHERE experiment = ? "
+        "AND (refused IS NOT NULL OR cut_to IS NOT NULL) ORDER BY position",
+        (number,),
+    )
+    return [RowNote(*row) for row in found]
+
+
+def anything_sent(store: Store, session_id: str) -> bool:
+    """Whether Braintrust acknowledged a row of a session."""
+    row = store.one(
+        "SELECT EXISTS (SELECT 1 FROM rows WHERE sent > 0 AND "
+        "experiment IN (SELECT number FROM experiments WHERE session_id = ?))",
+        (session_id,),
+    )
+    return row is not None and bool(row[0])
 
 
 def unsent_count(store: Store, session_id: str) -> int:

@@ -53,4 +53,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE experiments ADD COLUMN remote_version INTEGER;
     ALTER TABLE rows ADD COLUMN remote_version INTEGER;
     """,
+    """
+    -- Bytes that were sent of a row, where the server does not take all of it.
+    ALTER TABLE rows ADD COLUMN cut_to INTEGER;
+    """,
 )

@@ -174,12 +174,17 @@ def set_upload_error(store: Store, number: int, error: str | None) -> None:
         )
 
 
-def mark_sent(store: Store, sent: Iterable[tuple[int, int]]) -> None:
-    """Note the version of each row, by position, that Braintrust acknowledged."""
+def mark_sent(
+    store: Store, sent: Iterable[tuple[int, int]], *, cut_to: int | None = None
+) -> None:
+    """Note the version of each row, by position, that Braintrust acknowledged.
+
+    `cut_to` is how many bytes of a row were sent, where that was not all of it.
+    """
     with store.transaction() as connection:
         connection.executemany(
-            "UPDATE rows SET sent = ?, refused = NULL WHERE position = ?",
-            [(version, position) for position, version in sent],
+            "UPDATE rows SET sent = ?, cut_to = ?, refused = NULL WHERE position = ?",
+            [(version, cut_to, position) for position, version in sent],
         )
 
 
@@ -193,9 +198,10 @@ def clear_refused(store: Store, number: int) -> None:
         )
 
 
-def mark_refused(store: Store, position: int, reason: str) -> None:
-    """Note that Braintrust does not take a row, and why."""
+def mark_refused(store: Store, position: int, version: int, reason: str) -> None:
+    """Note that Braintrust does not take a row as it was in a version, and why."""
     with store.transaction() as connection:
         connection.execute(
-            "UPDATE rows SET refused = ? WHERE position = ?", (reason, position)
+            "UPDATE rows SET refused = ? WHERE position = ? AND version = ?",
+            (reason, position, version),
         )

@@ -151,6 +151,28 @@ class Suite:
         (self.folder / "pytest.ini").write_text(text, encoding="utf-8")
         return self
 
+    @property
+    def temporary(self) -> Path:
+        """Where temporary files of its runs go."""
+        return self.folder.with_name("temporary")
+
+    def holding(self, text: str) -> list[Path]:
+        """The files that hold a text, among all that the runs left behind."""
+        folders = (self.folder, self.temporary)
+        files = (each for folder in folders for each in folder.rglob("*"))
+        return [
+            each
+            for each in files
+            if each.is_file() and text.encode() in each.read_bytes()
+        ]
+
+    def check_secret(self, *texts: str) -> None:
+        """Fail if the API key is in a text or a file that a run left behind."""
+        key = self.environment.get("BRAINTRUST_API_KEY")
+        if key is not None and len(key) >= 8:
+            assert not [each for each in texts if key in each]
+            assert not self.holding(key)
+
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
         named = [word for each in self.plugins for word in ("-p", each)]
@@ -192,6 +214,7 @@ class Suite:
             process.kill()
             out, err = process.communicate()
             pytest.fail(f"the run did not end in {seconds} s:\n{out}\n{err}")
+        self.check_secret(out, err)
         return Ran(process.returncode, out, err, self.folder / ".braintrust")
 
     def cli(self, *arguments: str, seconds: float = 60) -> Ran:
@@ -217,6 +240,8 @@ class Suite:
         kept["PYTHONPATH"] = str(Path(__file__).parents[1])
         kept["PYTHONWARNINGS"] = "default"
         kept["COLUMNS"] = "100"
+        # Whatever a run leaves behind is where its test can look at it.
+        kept["TMPDIR"] = str(self.temporary)
         if not self.autoload:
             kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         return {**kept, **self.environment}
@@ -239,13 +264,15 @@ def suite(tmp_path: Path) -> Suite:
     """A suite with our plugin and no other."""
     folder = tmp_path / "suite"
     folder.mkdir()
-    return Suite(folder).ini()
+    made = Suite(folder)
+    made.temporary.mkdir()
+    return made.ini()
 
 
 @pytest.fixture
 def server() -> Iterator[FakeBraintrust]:
     """A Braintrust of our own on loopback."""
-    with FakeBraintrust() as running:
+    with FakeBraintrust(api_key="key-5d0c2f7a91e84b36") as running:
         yield running
 
 

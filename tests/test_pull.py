@@ -21,7 +21,7 @@ from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.writing import Put
-from pytest_braintrust.uploader import send_experiment
+from pytest_braintrust.uploader import Sender
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_run_of_ours_is_recognised(
     """By the key in its metadata, with everything that its rows say."""
     row = a_row("test_a", exact=0.25, outcome="failed", error="Paris is not Rome")
     made = add(elsewhere, "main-1", branch="main", of=[row, *rows(3)])
-    send_experiment(elsewhere, made, client)
+    Sender(elsewhere, client).send(made)
     pulled = pull_experiment(store, client, "capitals/main-1")
     assert (pulled.id, pulled.name) == (made.id, "main-1")
     assert pulled.metadata == {"model": "small"}
@@ -222,12 +222,12 @@ def test_a_run_that_is_here_is_completed_not_doubled(
     """What other machines recorded comes in; what is yet to be sent stays."""
     mine, other = rows(2), [a_row("test_other")]
     here = add(store, "main-1", of=mine)
-    send_experiment(store, here, client)
+    Sender(store, client).send(here)
     # The same run on another machine, which knows it by the same id.
     there = add(elsewhere, "main-1", of=other)
     with elsewhere.transaction() as connection:
         connection.execute("UPDATE experiments SET id = ?", (here.id,))
-    send_experiment(elsewhere, reading.experiment(elsewhere, here.id), client)
+    Sender(elsewhere, client).send(reading.experiment(elsewhere, here.id))
     changed = a_row("test_0", exact=0.5)
     changed["event"] = changed["event"].replace(changed["id"], mine[0]["id"])
     changed["id"] = mine[0]["id"]

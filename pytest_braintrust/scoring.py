@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict
 
 import pytest
 
 from pytest_braintrust.fields import UNSET, checked
 from pytest_braintrust.recorder import Part, Recording, now
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,19 @@ def _no_experiment() -> None:
     """Nothing is recorded."""
 
 
+class Said(TypedDict, total=False):
+    """What one call may say, as a type checker knows it."""
+
+    input: object
+    output: object
+    expected: object
+    scores: Mapping[str, SupportsFloat | None] | None
+    metadata: Mapping[str, Any] | None
+    tags: str | Iterable[str] | None
+    metrics: Mapping[str, SupportsFloat | None] | None
+    error: object
+
+
 class BtScore:
     """Record input, output and scores of the running test.
 
@@ -92,10 +108,10 @@ class BtScore:
         input: object = UNSET,  # noqa: A002 - Braintrust's name
         output: object = UNSET,
         expected: object = UNSET,
-        scores: Mapping[str, Any] | None = None,
+        scores: Mapping[str, SupportsFloat | None] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        tags: object = None,
-        metrics: Mapping[str, Any] | None = None,
+        tags: str | Iterable[str] | None = None,
+        metrics: Mapping[str, SupportsFloat | None] | None = None,
         error: object = UNSET,
     ) -> None:
         """Add to the test's row.
@@ -130,7 +146,7 @@ class BtScore:
             self._recording.log(said, self._part)
 
     @contextmanager
-    def row(self, name: str = "", **event: Any) -> Iterator[BtScore]:
+    def row(self, name: str = "", **event: Unpack[Said]) -> Iterator[BtScore]:
         """Open a further row for this test, for the length of a `with` block.
 
         Its `pass` score is 1 when the block ends and 0 when it raises. Takes the

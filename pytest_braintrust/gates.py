@@ -6,13 +6,18 @@ One place turns a verdict into an exit status; it is not here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.comparison.alone import RunMeasures
-from pytest_braintrust.comparison.result import Measure, RunComparison
+from pytest_braintrust.comparison.result import (
+    ERRORED_AT_MOST,
+    Measure,
+    RunComparison,
+)
 from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.statistics import Estimate
 
 #: `not measurable`: too much failed, or is not there, for the gate to say anything.
 State: TypeAlias = Literal["passed", "failed", "not measurable"]
@@ -54,6 +59,9 @@ class Verdict:
 
     state: State
     text: str
+    #: The limit that could not be held against anything, as no test measured what it
+    #: is for. Another experiment of the run may have it.
+    absent: tuple[str, str] | None = None
 
 
 def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str, float]:
@@ -62,7 +70,8 @@ def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str,
     Args:
         expressions: As they were given.
         where: The option or ini value, for the error.
-        scores: Whether the names are scores, whose limits lie in [0, 1].
+        scores: Whether the names are scores, whose limits lie in [0, 1]; of metrics
+            there is no `all`, as a limit for seconds is none for tokens.
 
     Raises:
         SettingsError: one is not of that form, or the number is out of range.
@@ -72,6 +81,9 @@ def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str,
         name, equals, text = each.rpartition("=")
         if not equals or not name.strip():
             msg = f"{where}: {each!r} is not of the form NAME=NUMBER, as accuracy=0.8"
+            raise SettingsError(msg)
+        if name.strip() == ALL and not scores:
+            msg = f"{where}: {each!r} names no metric; give each its own limit"
             raise SettingsError(msg)
         found[name.strip()] = _number(text, each, where, scores=scores)
     return found
@@ -99,40 +111,65 @@ def judge(
         run: The run's own numbers, without errored tests.
         comparison: With the baseline; None where there is none.
     """
-    if (gates.fail_under or gates.fail_over) and not run.measurable:
-        text = f"{run.errored} of {run.tests} tests errored: the means say nothing"
-        alone = [Verdict("not measurable", text)]
-    else:
-        alone = [*_under(gates, run), *_over(gates, run)]
-    return [*alone, *_against(gates, comparison)]
+    return [*_alone(gates, run), *_against(gates, comparison)]
 
 
-def _under(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
-    for name, limit in _each(gates.fail_under, run.scores).items():
-        found = run.scores.get(name)
-        if found is None or found.mean is None:
-            yield Verdict("failed", f"{name}: no test measured it; {limit:g} was asked")
-        elif found.mean < limit - _SAME:
-            text = (
-                f"{name} is {found.mean:.4g}, {limit - found.mean:.2g} under {limit:g}"
-            )
-            yield Verdict("failed", text)
-        else:
-            yield Verdict("passed", f"{name} is {found.mean:.4g}, at least {limit:g}")
+def unjudged(gates: Gates) -> list[Verdict]:
+    """The verdict on a run that recorded nothing; none where nothing was asked."""
+    if not gates:
+        return []
+    return [Verdict("not measurable", "no test recorded anything to judge by")]
 
 
-def _over(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
+def summed(verdicts: Iterable[Verdict]) -> State:
+    """What they say together: one that failed says more than one that cannot say."""
+    states = {each.state for each in verdicts}
+    if "failed" in states:
+        return "failed"
+    return "not measurable" if "not measurable" in states else "passed"
+
+
+def _alone(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
+    if not gates.fail_under and not gates.fail_over:
+        return
+    if not run.measurable:
+        text = (
+            f"{run.errored} of {run.tests} tests errored, more than "
+            f"{ERRORED_AT_MOST:.0%}: their means say nothing"
+        )
+        yield Verdict("not measurable", text)
+        return
+    under = _each(gates.fail_under, run.scores)
+    for name, limit in under.items():
+        yield _under(name, limit, run.scores)
     for name, limit in gates.fail_over.items():
-        found = run.metrics.get(name)
-        if found is None or found.mean is None:
-            yield Verdict("failed", f"{name}: no test measured it; {limit:g} was asked")
-        elif found.mean > limit * (1 + _SAME):
-            text = (
-                f"{name} is {found.mean:.4g}, {found.mean - limit:.2g} over {limit:g}"
-            )
-            yield Verdict("failed", text)
-        else:
-            yield Verdict("passed", f"{name} is {found.mean:.4g}, at most {limit:g}")
+        yield _over(name, limit, run.metrics)
+
+
+def _under(name: str, limit: float, known: Mapping[str, Estimate]) -> Verdict:
+    found = known.get(name)
+    if found is None or found.mean is None:
+        return _absent("fail_under", name, known)
+    if found.mean < limit - _SAME:
+        text = f"{name} is {found.mean:.4g}, {limit - found.mean:.2g} under {limit:g}"
+        return Verdict("failed", text)
+    return Verdict("passed", f"{name} is {found.mean:.4g}, at least {limit:g}")
+
+
+def _over(name: str, limit: float, known: Mapping[str, Estimate]) -> Verdict:
+    found = known.get(name)
+    if found is None or found.mean is None:
+        return _absent("fail_over", name, known)
+    if found.mean > limit + _SAME * abs(limit):
+        text = f"{name} is {found.mean:.4g}, {found.mean - limit:.2g} over {limit:g}"
+        return Verdict("failed", text)
+    return Verdict("passed", f"{name} is {found.mean:.4g}, at most {limit:g}")
+
+
+def _absent(gate: str, name: str, known: Iterable[str]) -> Verdict:
+    there = ", ".join(known) or "nothing"
+    text = f"{name}: no test has it; there is {there}"
+    return Verdict("not measurable", text, absent=(gate, name))
 
 
 def _each(asked: Mapping[str, float], known: Mapping[str, object]) -> dict[str, float]:
@@ -148,35 +185,48 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
         elif gates.max_drop or gates.on_regression:
             yield Verdict("passed", "there is no baseline yet to compare with")
         return
+    if gates.require_baseline:
+        yield Verdict("passed", f"compared with {comparison.base.name}")
+    if not gates.max_drop and not gates.on_regression:
+        return
+    for when, counts in (("then", comparison.then), ("now", comparison.now)):
+        if not counts.measurable:
+            text = f"{counts.errored} of {counts.tests} tests errored {when}"
+            yield Verdict("not measurable", f"{text}, more than {ERRORED_AT_MOST:.0%}")
+            return
     known = {each.name: each for each in comparison.scores}
     for name, limit in _each(gates.max_drop, known).items():
-        yield _dropped(name, limit, known.get(name))
+        yield _dropped(name, limit, known)
     if gates.on_regression:
         yield from _regressed(comparison)
 
 
-def _dropped(name: str, limit: float, found: Measure | None) -> Verdict:
+def _dropped(name: str, limit: float, known: Mapping[str, Measure]) -> Verdict:
+    found = known.get(name)
     if found is None or found.numbers.difference is None:
-        return Verdict("failed", f"{name}: not in both runs; {limit:g} was asked")
-    drop = -found.numbers.difference
+        return _absent("max_drop", name, known)
+    numbers = found.numbers
+    drop = -(numbers.difference or 0.0)
+    moved = f"from {numbers.then:.4g} to {numbers.now:.4g}"
     if drop > limit + _SAME:
-        return Verdict("failed", f"{name} dropped by {drop:.4g}, more than {limit:g}")
-    return Verdict("passed", f"{name} did not drop by more than {limit:g}")
+        text = f"{name} dropped by {drop:.4g} {moved}, {drop - limit:.2g} more than"
+        return Verdict("failed", f"{text} {limit:g}")
+    return Verdict("passed", f"{name} went {moved}, no drop by more than {limit:g}")
 
 
 def _regressed(comparison: RunComparison) -> Iterator[Verdict]:
     worse = [each for each in comparison.scores if each.verdict == "regressed"]
     for each in worse:
-        difference = each.numbers.difference or 0.0
+        numbers = each.numbers
         yield Verdict(
             "failed",
-            f"{each.name} regressed by {abs(difference):.4g}, beyond noise "
+            f"{each.name} regressed by {abs(numbers.difference or 0.0):.4g} from "
+            f"{numbers.then:.4g} to {numbers.now:.4g}, beyond noise "
             f"(p = {each.p_value or 0.0:.2g}, {each.worsened} tests worse)",
         )
     if worse:
         return
-    measurable = [e for e in comparison.scores if e.verdict != "not measurable"]
-    if measurable:
+    if any(each.verdict != "not measurable" for each in comparison.scores):
         yield Verdict("passed", "no score is worse beyond noise")
     else:
         yield Verdict("not measurable", "no score can be compared with the baseline")

@@ -91,10 +91,13 @@ def _write(path: Path, text: str, *, more: bool = False) -> Iterator[str]:
 
 
 def commands(report: RunReport, github: GitHub, root: Path) -> Iterator[str]:
-    """Workflow commands that mark the line of each test that got worse.
+    """Workflow commands that tell failed gates and mark each test that got worse.
 
     Their form: GitHub's "Workflow commands for GitHub Actions".
     """
+    for verdict in report.verdicts:
+        if verdict.state != "passed":
+            yield f"::error title=braintrust gate::{_data(verdict.text)}"
     found = [
         detail
         for each in report.experiments

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braintrust import cases, journal, judging, publishing, relay
+from pytest_braintrust import cases, gates, journal, judging, publishing, relay
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.crashes import Crashes
@@ -492,11 +492,12 @@ class Controller:
             upload=_upload(self._settings),
             recorded=self._keeper.recorded,
             problems=tuple(dict.fromkeys(problems)),
+            unjudged=() if found else tuple(gates.unjudged(self._judge.asked.gates)),
         )
 
     def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
         """Turn failed gates into pytest's exit status: the one place that does."""
-        held = all(each.state == "passed" for each in report.verdicts)
+        held = gates.summed(report.verdicts) == "passed"
         if not held and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

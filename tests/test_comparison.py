@@ -77,7 +77,7 @@ def test_a_failed_gate_ends_the_run_with_status_1(suite: Suite) -> None:
     assert held.status == 0
     failed = suite.run("--braintrust-fail-under", "exact=0.8")
     assert failed.status == 1
-    assert "gate failed: exact is 0.75, 0.05 under 0.8" in failed.section
+    assert "GATE FAILED: exact is 0.75, 0.05 under 0.8" in failed.section
 
 
 def test_a_wrong_gate_is_a_usage_error(suite: Suite) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.gates import Verdict
@@ -47,15 +48,25 @@ class RunReport:
     recorded: int
     #: What went wrong with the run's rows, in words.
     problems: tuple[str, ...] = ()
+    #: What gates say where there is nothing to judge.
+    unjudged: tuple[Verdict, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the gates say of all experiments of the run."""
+        """What the gates say of all experiments of the run.
+
+        What one experiment does not measure, another one may.
+        """
+        judged = [each for each in self.experiments if each.judgement is not None]
+        if len(judged) < 2:  # noqa: PLR2004 - of one, its project goes without saying
+            told = (v for each in judged for v in _verdicts(each))
+            return (*self.unjudged, *told)
+        missed = Counter(v.absent for each in judged for v in _verdicts(each))
         return tuple(
-            verdict
-            for each in self.experiments
-            if each.judgement is not None
-            for verdict in each.judgement.verdicts
+            replace(verdict, text=f"{each.project}: {verdict.text}")
+            for each in judged
+            for verdict in _verdicts(each)
+            if verdict.absent is None or missed[verdict.absent] == len(judged)
         )
 
     @property
@@ -66,6 +77,10 @@ class RunReport:
             sent=sum(each.rows.sent for each in self.experiments),
             refused=sum(each.rows.refused for each in self.experiments),
         )
+
+
+def _verdicts(each: ExperimentReport) -> tuple[Verdict, ...]:
+    return each.judgement.verdicts if each.judgement is not None else ()
 
 
 def experiment_reports(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from pytest_braintrust.gates import Verdict
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.lines import (
@@ -57,7 +58,7 @@ def gates(report: RunReport) -> Iterator[Line]:
     """Which gates failed, by how much, and how to look closer."""
     failed = [each for each in report.verdicts if each.state != "passed"]
     for each in failed:
-        yield Line(f"gate {each.state}: {short(each.text)}", "red")
+        yield Line(f"GATE {each.state.upper()}: {short(each.text)}", "red")
     if failed:
         yield Line("look closer with: pytest-braintrust diff latest", "red")
 
@@ -108,7 +109,13 @@ def _full(report: RunReport, width: int) -> Iterator[Line]:
     for each in report.experiments:
         if each.url and each.rows.sent:
             yield _labelled("page", plain(each.url))
+    if report.verdicts and all(each.state == "passed" for each in report.verdicts):
+        yield _labelled("gates", _passed(report.verdicts), "green")
     yield from warnings(report)
+
+
+def _passed(verdicts: Sequence[Verdict]) -> str:
+    return "passed" if len(verdicts) == 1 else f"all {len(verdicts)} passed"
 
 
 def _nothing(report: RunReport) -> str:

@@ -7,13 +7,21 @@ import sys
 from collections.abc import Sequence
 
 from pytest_braintrust import __version__
-from pytest_braintrust.cli import push
-from pytest_braintrust.errors import PluginError, SettingsError
+from pytest_braintrust.cli import exporting, importing, listing, pull, push, show
+from pytest_braintrust.cli.output import prepare, silence, warn
+from pytest_braintrust.errors import NamingError, PluginError, SettingsError
 
 _EXAMPLES = """\
 examples:
-  pytest-braintrust push            send every run that is not wholly on Braintrust
+  pytest-braintrust list                the runs in the store
+  pytest-braintrust show latest         what the last one came to
+  pytest-braintrust push                send every run that is not wholly on Braintrust
+
+Exit status: 0 done; 1 not all could be done, what is left is kept; 2 wrong usage.
 """
+
+#: What a shell calls the end by Ctrl-C, and by a reader that is gone.
+_INTERRUPTED, _NO_READER = 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,19 +29,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: not everything could be done; what is left is kept. 2: wrong usage.
     """
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    prepare()
     try:
-        status: int = given.run(given)
-    except SettingsError as error:
-        print(f"pytest-braintrust: {error}", file=sys.stderr)
+        return _run(arguments)
+    except (NamingError, SettingsError) as error:
+        warn(str(error))
         return 2
     except PluginError as error:
-        print(f"pytest-braintrust: {error}", file=sys.stderr)
+        warn(str(error))
         return 1
+    except BrokenPipeError:
+        silence()
+        return _NO_READER
     except KeyboardInterrupt:
-        print("pytest-braintrust: interrupted; nothing is lost", file=sys.stderr)
-        return 130
+        warn("interrupted; nothing is lost")
+        return _INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command to the last character of what it prints."""
+    try:
+        given = _parser().parse_args(arguments)
+        status: int = given.run(given)
+    finally:
+        sys.stdout.flush()
     return status
 
 
@@ -46,5 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    push.add_to(commands)
+    for command in (listing, show, push, pull, exporting, importing):
+        command.add_to(commands)
     return parser

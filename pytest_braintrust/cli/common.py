@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from pytest_braintrust.errors import SettingsError, StoreError
 from pytest_braintrust.settings import (
@@ -13,15 +18,54 @@ from pytest_braintrust.settings import (
 )
 from pytest_braintrust.store.connection import FILE_NAME, Store, open_store
 
+_YEAR = 300 * 24 * 3600
 
-def add_store_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the store."""
+#: Where commands are added.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+
+#: How an experiment is asked for, for the help of every command that does.
+EXPERIMENT = (
+    "a name, an id or a branch (its newest run), or what is unambiguous of them; "
+    "`latest`; `latest~1` and `main~1` are one run before; PROJECT/NAME where several "
+    "projects have it"
+)
+
+
+def add_command(  # noqa: PLR0913 - what a command is made of
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    text: str,
+    more: str = "",
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all of them have.
+
+    Args:
+        commands: Where it is added.
+        name: Its name.
+        run: Does it; answers the exit status.
+        text: What it does, in a line.
+        more: What else is to be known.
+        examples: One command line and what it does on each line.
+    """
+    parser = commands.add_parser(
+        name,
+        help=text[0].lower() + text[1:],
+        description=f"{text}. {more}" if more else f"{text}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--store",
         type=Path,
         metavar="DIR",
         help=f"the store's directory (default: the nearest {STORE_DIRECTORY} upwards)",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
@@ -33,22 +77,42 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--org-name", help="or the variable BRAINTRUST_ORG_NAME")
 
 
-def opened_store(given: argparse.Namespace) -> Store:
+def a_count(text: str) -> int:
+    """A whole number of 0 or more, for argparse."""
+    if not text.isascii() or not text.isdigit():
+        msg = f"{text!r} is not a whole number"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def opened_store(given: argparse.Namespace, *, create: bool = False) -> closing[Store]:
     """Open the store that the options name, or the nearest one upwards.
+
+    Args:
+        given: The options.
+        create: Make one in this folder where there is none.
 
     Raises:
         StoreError: there is none, or it cannot be opened.
     """
     named: Path | None = given.store
-    return open_store(named or _nearest(Path.cwd()), create=False)
+    directory = named or _nearest(Path.cwd())
+    if directory is None and create:
+        directory = Path.cwd() / STORE_DIRECTORY
+    if directory is None:
+        msg = (
+            f"no {STORE_DIRECTORY} in {Path.cwd()} or above; run `pytest --braintrust` "
+            "first"
+        )
+        raise StoreError(msg)
+    return closing(open_store(directory, create=create))
 
 
-def _nearest(start: Path) -> Path:
+def _nearest(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         if (folder / STORE_DIRECTORY / FILE_NAME).is_file():
             return folder / STORE_DIRECTORY
-    msg = f"no {STORE_DIRECTORY} in {start} or above; run `pytest --braintrust` first"
-    raise StoreError(msg)
+    return None
 
 
 def required_connection(given: argparse.Namespace) -> Connection:
@@ -67,3 +131,22 @@ def required_connection(given: argparse.Namespace) -> Connection:
         msg = "no API key: set BRAINTRUST_API_KEY"
         raise SettingsError(msg)
     return connection
+
+
+def moment(seconds: float) -> str:
+    """A time as a person here reads it."""
+    try:
+        return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"  # noqa: DTZ006
+    except (ValueError, OverflowError, OSError):
+        return "unknown"
+
+
+def day(seconds: float) -> str:
+    """The same in eleven characters: a year ago nobody asks for the hour."""
+    text = moment(seconds)
+    return text[5:] if time.time() - seconds < _YEAR else text[:10]
+
+
+def a_number(count: int, what: str) -> str:
+    """A count with its word: `1 row`, `2,000 rows`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -5,66 +5,155 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.cli.common import (
+    EXPERIMENT,
+    Commands,
+    add_command,
     add_connection_options,
-    add_store_option,
     opened_store,
     required_connection,
 )
+from pytest_braintrust.cli.describing import as_plain, called
+from pytest_braintrust.cli.output import as_json, say
 from pytest_braintrust.errors import ApiError
-from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.naming import resolve
 from pytest_braintrust.reports.terminal import bar, row_notes
+from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
-from pytest_braintrust.uploader import Sender, Sent
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+    from pytest_braintrust.uploader import Sender, Sent
+
+_EXAMPLES = """\
+  pytest-braintrust push                        every run that has rows pending
+  pytest-braintrust push latest                 one run
+"""
 
 
-def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "push",
-        help="send rows that Braintrust does not have yet",
-        description="Send every row in the store that Braintrust does not have yet. "
-        "Sending twice changes nothing.",
+        run,
+        text="Send rows that Braintrust does not have yet",
+        more="Sending twice changes nothing.",
+        examples=_EXAMPLES,
     )
-    add_store_option(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help=EXPERIMENT)
+    which.add_argument("--all", action="store_true", help="every run (the default)")
     add_connection_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Send what is pending; 0 when nothing is pending any more."""
     connection = required_connection(given)
-    store = opened_store(given)
-    for each in reading.experiments(store):
-        writing.clear_refused(store, each.number)
-    waiting = reading.experiments(store, unsent_only=True)
-    if not waiting:
-        print("nothing to send: every row is on Braintrust")
-        return 0
-    with BraintrustClient.for_connection(connection) as client:
-        return 0 if _push_all(Sender(store, client), waiting) else 1
+    with opened_store(given) as store:
+        only = None if given.experiment is None else resolve(store, given.experiment)
+        push = _Push(store, quiet=given.json)
+        done = push.run(connection, only)
+        if given.json:
+            print(as_json(push.results))
+    return 0 if done else 1
 
 
-def _push_all(sender: Sender, waiting: Sequence[StoredExperiment]) -> bool:
-    """Send one after the other, as long as the server answers; whether all is sent."""
-    done = True
-    for position, each in enumerate(waiting):
-        error = _push(sender, each)
-        done = done and error is None and not _pending(sender.store, each)
-        if error is not None and _for_all(error):
-            if left := len(waiting) - position - 1:
-                print(f"not tried: {left} more of the same store")
-            return False
-    return done
+@dataclass(slots=True)
+class _Push:
+    """Sends one run after the other, and tells of each."""
+
+    store: Store
+    quiet: bool
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, connection: Connection, only: StoredExperiment | None) -> bool:
+        """Send what is pending; whether all of it is sent."""
+        chosen = reading.experiments(self.store) if only is None else [only]
+        for each in chosen:
+            # What was refused may be taken now: the key or the project changed.
+            writing.clear_refused(self.store, each.number)
+        numbers = {each.number for each in chosen}
+        waiting = [
+            each
+            for each in reading.experiments(self.store, unsent_only=True)
+            if each.number in numbers
+        ]
+        if not waiting:
+            self._say("nothing to send: every row is on Braintrust")
+            return True
+        # Here, because they take a fifth of a second, and most commands need no network.
+        from pytest_braintrust.api import BraintrustClient  # noqa: PLC0415
+        from pytest_braintrust.uploader import Sender  # noqa: PLC0415
+
+        with BraintrustClient.for_connection(connection) as client:
+            return self._send_all(Sender(self.store, client), waiting)
+
+    def _send_all(self, sender: Sender, waiting: Sequence[StoredExperiment]) -> bool:
+        """Send one after the other, as long as the server answers."""
+        done = True
+        for position, each in enumerate(waiting):
+            error = self._send(sender, each)
+            done = done and error is None and not self._pending(each)
+            if error is not None and _for_all(error):
+                if left := len(waiting) - position - 1:
+                    self._say(f"not tried: {left} more of the same store")
+                return False
+        return done
+
+    def _send(self, sender: Sender, each: StoredExperiment) -> ApiError | None:
+        before = self._pending(each)
+        progress = _Progress(before)
+        failure: ApiError | None = None
+        try:
+            told = _told(sender.send(each, on_progress=progress.add))
+        except ApiError as error:
+            failure = error
+            pending = self._pending(each)
+            told = f"{before - pending} rows sent, {pending} pending: {error}"
+        progress.clear()
+        self._show(each, told)
+        now = as_plain(self.store, reading.experiment(self.store, each.id))
+        self.results.append({**now, "error": failure and str(failure)})
+        return failure
+
+    def _show(self, each: StoredExperiment, told: str) -> None:
+        now = reading.experiment(self.store, each.id)
+        self._say(f"{called(now)}: {told}")
+        for line in row_notes(reading.row_notes(self.store, each.number)):
+            self._say(f"  {line.text}")
+        if now.url and reading.row_counts(self.store, each.number).sent:
+            self._say(f"  {now.url}")
+
+    def _pending(self, each: StoredExperiment) -> int:
+        return reading.row_counts(self.store, each.number).pending
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            say(text)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A bar, where there is a terminal to see it."""
+
+    total: int
+    done: int = 0
+
+    def add(self, rows: int) -> None:
+        self.done += rows
+        if sys.stderr.isatty():
+            shown = bar(self.done, self.total)
+            print(f"\r{shown}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)
 
 
 def _for_all(error: ApiError) -> bool:
@@ -72,41 +161,5 @@ def _for_all(error: ApiError) -> bool:
     return error.retryable or error.status == HTTPStatus.UNAUTHORIZED
 
 
-def _push(sender: Sender, each: StoredExperiment) -> ApiError | None:
-    total, done = _pending(sender.store, each), 0
-
-    def progress(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if sys.stderr.isatty():
-            print(f"\r{bar(done, total)}", end="", file=sys.stderr, flush=True)
-
-    failure: ApiError | None = None
-    told = ""
-    try:
-        told = _told(sender.send(each, on_progress=progress))
-    except ApiError as error:
-        failure = error
-        pending = _pending(sender.store, each)
-        told = f"{total - pending} rows sent, {pending} pending: {error}"
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    _show(sender.store, each, told)
-    return failure
-
-
 def _told(sent: Sent) -> str:
     return f"{sent.rows} rows sent" + (f", {sent.refused} refused" * bool(sent.refused))
-
-
-def _show(store: Store, each: StoredExperiment, told: str) -> None:
-    now = reading.experiment(store, each.id)
-    print(plain(f"{now.project}/{now.remote_name or now.name}: {told}"))
-    for line in row_notes(reading.row_notes(store, each.number)):
-        print(f"  {line.text}")
-    if now.url and reading.row_counts(store, each.number).sent:
-        print(plain(f"  {now.url}"))
-
-
-def _pending(store: Store, each: StoredExperiment) -> int:
-    return reading.row_counts(store, each.number).pending

@@ -69,7 +69,10 @@ class Store:
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
         try:
-            yield from self.connection.execute(sql, values)
+            # Not `yield from`: that would close the cursor with an iteration that is
+            # given up, which may be after the store itself was closed.
+            for row in self.connection.execute(sql, values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise _translated(self.directory, error) from error
 

@@ -57,8 +57,10 @@ ON CONFLICT (experiment, id) DO UPDATE SET
     remote_version = excluded.remote_version, version = rows.version + 1,
     sent = CASE WHEN excluded.sent THEN rows.version + 1 ELSE rows.sent END
 WHERE rows.event IS NOT excluded.event
-    -- What Braintrust has goes over what it had, not over what it has yet to hear.
-    AND (NOT excluded.sent OR (rows.final AND rows.sent >= rows.version))
+    -- What Braintrust has goes over what it had, not over what it has yet to hear;
+    -- of a row that was too large it has a part only.
+    AND (NOT excluded.sent
+        OR (rows.final AND rows.sent >= rows.version AND rows.cut_to IS NULL))
 """
 _GONE = """
 DELETE FROM rows WHERE experiment = :target AND remote_version IS NOT NULL

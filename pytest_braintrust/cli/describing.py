@@ -1,0 +1,90 @@
+"""What commands tell of an experiment, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import RowCounts, ScoreSummary, StoredExperiment
+
+
+def as_plain(store: Store, each: StoredExperiment) -> dict[str, Any]:
+    """Everything of an experiment but its rows; names are only ever added to it."""
+    counts = reading.row_counts(store, each.number)
+    info = each.repo_info or {}
+    return {
+        "id": each.id,
+        "project": each.project,
+        "name": name_of(each),
+        "branch": info.get("branch"),
+        "commit": info.get("commit"),
+        "created_at": _iso(each.created_at),
+        "finished_at": None if each.finished_at is None else _iso(each.finished_at),
+        "exit_status": each.exit_status,
+        "tests": each.tests,
+        "scores": {
+            score.name: {"mean": score.mean, "count": score.count}
+            for score in reading.score_summaries(store, each.number)
+        },
+        "rows": {
+            "recorded": counts.recorded,
+            "sent": counts.sent,
+            "pending": counts.pending,
+            "refused": counts.refused,
+        },
+        "remote_id": each.remote_id,
+        "url": each.url,
+        "upload_error": each.upload_error,
+        "metadata": each.metadata,
+        "repo_info": each.repo_info,
+    }
+
+
+def name_of(each: StoredExperiment) -> str:
+    """What it is called: on Braintrust, where it is there."""
+    return each.remote_name or each.name
+
+
+def called(each: StoredExperiment) -> str:
+    """Its project and name."""
+    return f"{each.project}/{name_of(each)}"
+
+
+def rows_text(counts: RowCounts) -> str:
+    """How many rows there are, and how many Braintrust does not have."""
+    if not counts.pending:
+        return f"{counts.recorded:,}"
+    return f"{counts.recorded:,} ({counts.pending:,} pending)"
+
+
+def scores_text(scores: list[ScoreSummary]) -> str:
+    """The means in one line."""
+    return "  ".join(f"{score.name} {score.mean:.3f}" for score in scores)
+
+
+def passed_text(each: StoredExperiment) -> str:
+    """How many of the tests passed."""
+    if each.finished_at is None:
+        return "unfinished"
+    passed = each.tests.get("passed", 0) + each.tests.get("xpassed", 0)
+    return f"{passed:,}/{each.tests.get('collected', 0):,}"
+
+
+def tests_text(tests: Mapping[str, int]) -> str:
+    """What became of the tests."""
+    parts = [
+        f"{count:,} {name.replace('_', ' ')}"
+        for name, count in tests.items()
+        if count and name != "collected"
+    ]
+    return f"{tests.get('collected', 0):,} collected: {', '.join(parts) or 'none ran'}"
+
+
+def _iso(seconds: float) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None

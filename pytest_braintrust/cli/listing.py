@@ -1,0 +1,97 @@
+"""`list`: the runs in the store, the newest first."""
+
+from __future__ import annotations
+
+import argparse
+
+from pytest_braintrust.cli import describing
+from pytest_braintrust.cli.common import (
+    Commands,
+    a_count,
+    add_command,
+    day,
+    opened_store,
+)
+from pytest_braintrust.cli.output import Column, as_json, screen_width, table
+from pytest_braintrust.naming import newest_first
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+
+_EXAMPLES = """\
+  pytest-braintrust list                        the last 20 runs
+  pytest-braintrust list --branch main          those of a branch
+  pytest-braintrust list --limit 0 --json       all of them, for a program
+"""
+_LIMIT = 20
+
+_COLUMNS = (
+    Column("EXPERIMENT", least=14, middle=True),
+    Column("PROJECT", least=6),
+    Column("BRANCH", least=6),
+    Column("COMMIT"),
+    Column("WHEN"),
+    Column("PASSED", right=True),
+    Column("SCORES", least=12),
+    Column("SENT", right=True),
+)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "list",
+        run,
+        text="List the runs in the store, the newest first",
+        more="PASSED is passed tests of collected ones, SENT rows that Braintrust has "
+        "of all.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("--project", help="only runs of this project")
+    parser.add_argument("--branch", help="only runs of this branch")
+    parser.add_argument(
+        "--limit",
+        type=a_count,
+        default=_LIMIT,
+        metavar="N",
+        help=f"how many at most; 0: all (default {_LIMIT})",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the runs."""
+    with opened_store(given) as store:
+        found = [
+            each
+            for each in newest_first(store, project=given.project)
+            if given.branch in {None, (each.repo_info or {}).get("branch")}
+        ]
+        shown = found[: given.limit or None]
+        if given.json:
+            print(as_json([describing.as_plain(store, each) for each in shown]))
+            return 0
+        if not found:
+            print("no runs yet: record one with `pytest --braintrust`")
+        for line in table(
+            _COLUMNS, (_row(store, each) for each in shown), screen_width()
+        ):
+            print(line)
+        if len(found) > len(shown):
+            print(f"and {len(found) - len(shown):,} older; --limit 0 shows all")
+    return 0
+
+
+def _row(store: Store, each: StoredExperiment) -> list[str]:
+    info = each.repo_info or {}
+    counts = reading.row_counts(store, each.number)
+    return [
+        describing.name_of(each),
+        each.project,
+        str(info.get("branch") or "-"),
+        str(info.get("commit") or "-")[:7],
+        day(each.created_at),
+        describing.passed_text(each),
+        describing.scores_text(reading.score_summaries(store, each.number)),
+        f"{counts.sent:,}/{counts.recorded:,}",
+    ]

@@ -1,0 +1,160 @@
+"""What commands print: safe for a terminal, as wide as it is, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TextIO
+
+from pytest_braintrust.jsonable import clean
+from pytest_braintrust.reports.lines import fitted, plain, width_of
+
+#: A table is fitted to this many of its rows; those that follow stream by.
+_LOOKED_AT = 500
+_GAP = "  "
+#: No column becomes narrower than this.
+_NARROWEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its title, and how it gives way where room is short."""
+
+    title: str
+    #: How narrow it may become. A column that may not is 0.
+    least: int = 0
+    #: Whether the middle of a long text is left out, not its end.
+    middle: bool = False
+    right: bool = False
+
+
+def prepare() -> None:
+    """Let every text be printed, also where the encoding has no word for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence() -> None:
+    """Write to nowhere from here on: whoever read our output is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """Print a line that may have foreign text in it."""
+    print(plain(text))
+
+
+def warn(text: str) -> None:
+    """Print a line about what went wrong."""
+    print(f"pytest-braintrust: {plain(text)}", file=sys.stderr)
+
+
+def as_json(value: object) -> str:
+    """A value as text for programs: ASCII, so that no terminal obeys it."""
+    return json.dumps(clean(value), indent=2)
+
+
+def screen_width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file or a pipe."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None
+) -> Iterator[str]:
+    """Rows as lines, with their titles above; nothing where there are none."""
+    coming = ([plain(cell) for cell in row] for row in rows)
+    first = list(islice(coming, _LOOKED_AT))
+    if not first:
+        return
+    natural = [
+        max(width_of(column.title), *(width_of(row[place]) for row in first))
+        for place, column in enumerate(columns)
+    ]
+    widths = _shared(columns, natural, width)
+    yield _line(columns, widths, [column.title for column in columns])
+    for row in chain(first, coming):
+        yield _line(columns, widths, row)
+
+
+def _shared(
+    columns: Sequence[Column], natural: Sequence[int], width: int | None
+) -> list[int]:
+    """The width of each column: those that may give way do, the widest first."""
+    widths = list(natural)
+    if width is None:
+        return widths
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    leasts = [each.least or width for each in columns]
+    over = _narrowed(widths, leasts, over)
+    # On a screen that is too narrow for that, all of them do.
+    _narrowed(widths, [_NARROWEST] * len(widths), over)
+    return widths
+
+
+def _narrowed(widths: list[int], leasts: Sequence[int], over: int) -> int:
+    """Take what is too much from the widths; answers how much is left of it."""
+    for left in range(over, 0, -1):
+        room, widest = max(
+            (width - least, place)
+            for place, (width, least) in enumerate(zip(widths, leasts, strict=True))
+        )
+        if room <= 0:
+            return left
+        widths[widest] -= 1
+    return min(over, 0)
+
+
+def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> str:
+    cells = []
+    for column, width, cell in zip(columns, widths, row, strict=True):
+        text = middle(cell, width) if column.middle else fitted(cell, width)
+        blank = " " * (width - width_of(text))
+        cells.append(blank + text if column.right else text + blank)
+    return _GAP.join(cells).rstrip()
+
+
+def middle(text: str, width: int) -> str:
+    """Text cut to a width in its middle: its end tells as much as its start."""
+    if width_of(text) <= width or width <= _NARROWEST:
+        return fitted(text, width)
+    half = (width - 1) // 2
+    end = text[len(text) - half :]
+    while width_of(end) > half:
+        end = end[1:]
+    return fitted(text, width - width_of(end)) + end
+
+
+@dataclass(slots=True)
+class Counter:
+    """A line on the terminal that counts rows while they pass; elsewhere nothing."""
+
+    what: str
+    rows: int = 0
+    stream: TextIO | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream is None and sys.stderr.isatty():
+            self.stream = sys.stderr
+
+    def add(self, rows: int) -> None:
+        """Count more rows."""
+        self.rows += rows
+        if self.stream is not None:
+            print(f"\r{self.what} {self.rows:,} rows", end="", file=self.stream)
+            self.stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self.stream is not None and self.rows:
+            print("\r\x1b[K", end="", file=self.stream, flush=True)

@@ -1,0 +1,213 @@
+"""`show`: what one run came to, and its rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_braintrust.cli import describing
+from pytest_braintrust.cli.common import (
+    EXPERIMENT,
+    Commands,
+    a_count,
+    add_command,
+    moment,
+    opened_store,
+)
+from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
+from pytest_braintrust.naming import resolve
+from pytest_braintrust.outcomes import OUTCOMES
+from pytest_braintrust.reports.lines import fitted, padded, plain
+from pytest_braintrust.store import browsing, reading
+from pytest_braintrust.store.browsing import Condition, SeenRow
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import ScoreSummary, StoredExperiment
+
+_EXAMPLES = """\
+  pytest-braintrust show latest
+  pytest-braintrust show main --outcome failed --output
+  pytest-braintrust show latest --score 'exact<0.5' --limit 0
+  pytest-braintrust show latest~1 --json
+"""
+_LIMIT = 20
+_LABEL = 12
+#: Scores that have a column of their own; --json has all.
+_SCORES = 8
+#: Of one field, with --output.
+_LINES = 20
+_FIELDS = ("input", "output", "expected", "error")
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "show",
+        run,
+        text="Show what a run came to: its scores and rows",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT", help=EXPERIMENT)
+    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--score",
+        type=_condition,
+        action="append",
+        default=[],
+        metavar="NAME<NUMBER",
+        help="only rows of which that is true, as 'exact<0.5'; also <= > >= = !=",
+    )
+    parser.add_argument(
+        "--outcome",
+        choices=OUTCOMES,
+        action="append",
+        default=[],
+        help="only rows with that outcome; several may be given",
+    )
+    parser.add_argument(
+        "--limit",
+        type=a_count,
+        default=_LIMIT,
+        metavar="N",
+        help=f"how many rows at most; 0: all (default {_LIMIT})",
+    )
+    parser.add_argument(
+        "--output",
+        action="store_true",
+        help="with the input, output, expected value and error of each row",
+    )
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return browsing.condition(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the run."""
+    with opened_store(given) as store:
+        found = resolve(store, given.experiment, project=given.project)
+        limit: int | None = given.limit or None
+        asked: dict[str, Any] = {
+            "outcomes": given.outcome,
+            "conditions": given.score,
+        }
+        rows = browsing.rows(store, found.number, limit=limit, **asked)
+        if given.json:
+            _print_json(store, found, rows, output=given.output)
+            return 0
+        scores = reading.score_summaries(store, found.number)
+        for line in (*_facts(store, found), *_scores(scores)):
+            say(line)
+        print()
+        lines = _outputs if given.output else _row_table
+        for line in lines(rows, scores):
+            print(line)
+        total = browsing.count(store, found.number, **asked)
+        if limit is not None and total > limit:
+            print(f"and {total - limit:,} more; --limit 0 shows all")
+        elif not total:
+            print("no such rows" if any(asked.values()) else "no rows")
+    return 0
+
+
+def _facts(store: Store, each: StoredExperiment) -> Iterator[str]:
+    counts = reading.row_counts(store, each.number)
+    yield _labelled("experiment", f"{describing.name_of(each)} in {each.project}")
+    yield _labelled("id", each.id)
+    yield _labelled("when", _when(each))
+    if info := each.repo_info:
+        dirty = ", changed since" if info.get("dirty") else ""
+        branch = f" on {info['branch']}" if info.get("branch") else ""
+        yield _labelled("commit", f"{str(info.get('commit'))[:12]}{branch}{dirty}")
+    if each.tests:
+        yield _labelled("tests", describing.tests_text(each.tests))
+    yield _labelled("rows", describing.rows_text(counts))
+    if each.upload_error and counts.pending:
+        yield _labelled("upload", each.upload_error)
+    if each.url:
+        yield _labelled("page", each.url)
+
+
+def _when(each: StoredExperiment) -> str:
+    if each.finished_at is None:
+        return f"{moment(each.created_at)}, unfinished"
+    seconds = max(0.0, each.finished_at - each.created_at)
+    return f"{moment(each.created_at)}, took {seconds:,.0f} s"
+
+
+def _scores(scores: list[ScoreSummary]) -> Iterator[str]:
+    columns = (Column("score", least=10), Column("mean"), Column("rows", right=True))
+    rows = ([each.name, f"{each.mean:.3f}", f"{each.count:,}"] for each in scores)
+    for line in table(columns, rows, screen_width()):
+        yield f"  {line}"
+
+
+def _row_table(rows: Iterator[SeenRow], scores: list[ScoreSummary]) -> Iterator[str]:
+    names = [each.name for each in scores[:_SCORES]]
+    columns = (
+        Column("outcome"),
+        *(Column(name, least=5, right=True) for name in names),
+        Column("test", least=20, middle=True),
+    )
+    cells = (
+        [each.outcome, *(_number(each.scores.get(name)) for name in names), each.test]
+        for each in rows
+    )
+    return table(columns, cells, screen_width())
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
+    """Each row with what was asked and answered, as many lines as it takes."""
+    width = screen_width()
+    for each in rows:
+        scores = "  ".join(f"{name} {_number(v)}" for name, v in each.scores.items())
+        yield plain(f"{each.outcome}  {each.test}  {scores}")
+        event: dict[str, Any] = json.loads(each.event)
+        for name in _FIELDS:
+            if event.get(name) is not None:
+                yield from _field(name, event[name], width)
+
+
+def _field(name: str, value: object, width: int | None) -> Iterator[str]:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    lines = text.splitlines() or [""]
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"… {len(lines) - _LINES:,} more lines"]
+    for place, line in enumerate(lines):
+        told = f"  {padded(name if not place else '', 10)}{plain(line)}"
+        yield (told if width is None else fitted(told, width)).rstrip()
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}}{text}"
+
+
+def _print_json(
+    store: Store, each: StoredExperiment, rows: Iterator[SeenRow], *, output: bool
+) -> None:
+    """Print one document, row by row: there may be more than memory holds."""
+    head = as_json(describing.as_plain(store, each))
+    print(f'{{"experiment": {head},\n"rows": [', end="")
+    for place, row in enumerate(rows):
+        told = {
+            "id": row.id,
+            "test": row.nodeid,
+            "row": row.part,
+            "outcome": row.outcome,
+            "scores": row.scores,
+            "sent": row.sent,
+            "refused": row.refused,
+        }
+        if output:
+            told["event"] = json.loads(row.event)
+        print("," if place else "", json.dumps(told), sep="\n", end="")
+    print("\n]}")

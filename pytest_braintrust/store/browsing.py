@@ -1,0 +1,134 @@
+"""Rows as somebody looks through them: some of them, one after the other."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_braintrust.store.connection import Store
+
+#: What may stand between a score's name and a number; a mean of text is none.
+_OPERATORS = ("<=", ">=", "==", "!=", "<", ">", "=")
+_CONDITION = re.compile(
+    r"(?s)\s*(?P<name>.+?)\s*(?P<operator><=|>=|==|!=|<|>|=)\s*"
+    r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a score has to be; a row that has no such score is not meant."""
+
+    name: str
+    operator: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """One row."""
+
+    id: str
+    nodeid: str
+    part: str
+    outcome: str
+    scores: Mapping[str, float | None]
+    #: Whether Braintrust has it as it is; why not, where it was refused.
+    sent: bool
+    refused: str | None
+    event: str
+
+    @property
+    def test(self) -> str:
+        """The test, and which of its rows."""
+        return f"{self.nodeid} {self.part}" if self.part else self.nodeid
+
+
+def condition(text: str) -> Condition:
+    """Read a condition such as `exact<0.5`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _CONDITION.fullmatch(text)
+    if found is None:
+        msg = f"{text!r} is not of the form NAME<NUMBER, as exact<0.5"
+        raise ValueError(msg)
+    operator = found["operator"]
+    return Condition(
+        found["name"], "=" if operator == "==" else operator, float(found["number"])
+    )
+
+
+def rows(
+    store: Store,
+    number: int,
+    *,
+    outcomes: Sequence[str] = (),
+    conditions: Sequence[Condition] = (),
+    limit: int | None = None,
+) -> Iterator[SeenRow]:
+    """Rows of an experiment by test, in the same order wherever they came from.
+
+    Args:
+        store: Where they are.
+        number: The experiment.
+        outcomes: Those with one of these outcomes; none given: all.
+        conditions: Those for which all of these hold.
+        limit: How many at most.
+    """
+    where, values = _where(number, outcomes, conditions)
+    # Places first: with the events in it, SQLite would sort in as much memory.
+    sql = f"SELECT position FROM rows WHERE {where} ORDER BY nodeid, part, id LIMIT ?"  # noqa: S608
+    for (position,) in store.query(sql, [*values, -1 if limit is None else limit]):
+        row = store.one("SELECT * FROM rows WHERE position = ?", (position,))
+        if row is not None:
+            yield _seen(row)
+
+
+def _seen(row: sqlite3.Row) -> SeenRow:
+    return SeenRow(
+        id=row["id"],
+        nodeid=row["nodeid"],
+        part=row["part"],
+        outcome=row["outcome"],
+        scores=json.loads(row["scores"]),
+        sent=row["sent"] >= row["version"],
+        refused=row["refused"],
+        event=row["event"],
+    )
+
+
+def count(
+    store: Store,
+    number: int,
+    *,
+    outcomes: Sequence[str] = (),
+    conditions: Sequence[Condition] = (),
+) -> int:
+    """How many rows `rows` would go through without a limit."""
+    where, values = _where(number, outcomes, conditions)
+    found = store.one(f"SELECT count(*) FROM rows WHERE {where}", values)  # noqa: S608
+    return found[0] if found is not None else 0
+
+
+def _where(
+    number: int, outcomes: Sequence[str], conditions: Sequence[Condition]
+) -> tuple[str, list[Any]]:
+    """The condition in SQL, of our own words alone, and the values in it."""
+    parts, values = ["experiment = ?"], [number]  # type: list[str], list[Any]
+    if outcomes:
+        parts.append(f"outcome IN ({', '.join('?' * len(outcomes))})")
+        values += outcomes
+    for each in conditions:
+        if each.operator not in _OPERATORS:
+            raise ValueError(each.operator)
+        # Not by a JSON path, in which a name may mean anything.
+        scores = "SELECT 1 FROM json_each(rows.scores)"
+        parts.append(f"EXISTS ({scores} WHERE key = ? AND value {each.operator} ?)")
+        values += [each.name, each.number]
+    return " AND ".join(parts), values

@@ -1,0 +1,408 @@
+"""The command `pytest-braintrust`: what it prints, for people and for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Suite
+from fake_braintrust import FakeBraintrust
+from stored import a_row, a_store, add, rows
+from test_recording import CAPITALS
+
+from pytest_braintrust.cli import main
+from pytest_braintrust.cli.output import Column, Counter, middle, table
+from pytest_braintrust.reports.lines import width_of
+from pytest_braintrust.store.connection import Store
+
+HOSTILE = "\x1b[2Jev\x07il\r\n\u202ename"
+
+
+@dataclass
+class Said:
+    """What one command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as a program reads it."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that commands run in, with nothing in the environment."""
+    for name in [each for each in os.environ if each.startswith("BRAINTRUST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in the folder."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        return Said(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    """A store with two runs."""
+    store = a_store(folder)
+    add(store, "main-aaaa111", branch="main", at=100, of=rows(3))
+    wrong = a_row("test_wrong", exact=0.25, outcome="failed", error="no\nsuch city")
+    add(store, "topic-bbbb222", branch="topic", at=200, of=[*rows(2), wrong])
+    yield store
+    store.close()
+
+
+def test_the_first_steps(suite: Suite) -> None:
+    """After a run, its experiment is listed, shown, and found from a folder below."""
+    suite.write(test_geo=CAPITALS).run("--braintrust-project=capitals")
+    listed = suite.cli("list")
+    assert listed.status == 0
+    title, line = listed.out.splitlines()
+    assert title.split()[:2] == ["EXPERIMENT", "PROJECT"]
+    assert line.split()[1] == "capitals"
+    assert "3/3" in line
+    (suite.folder / "below").mkdir()
+    suite.folder /= "below"
+    shown = suite.cli("show", "latest")
+    assert shown.status == 0
+    assert "test_geo.py::test_capital[Spain-Lisbon]" in shown
+    assert "exact  0.667     3" in shown
+
+
+@pytest.mark.usefixtures("store")
+def test_list_shows_the_newest_first(command: Command) -> None:
+    """With filters, and as JSON."""
+    lines = command("list").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["topic-bbbb222", "main-aaaa111"]
+    assert "main-aaaa111" not in command("list", "--branch", "topic").out
+    assert command("list", "--project", "rivers").out == (
+        "no runs yet: record one with `pytest --braintrust`\n"
+    )
+    limited = command("list", "--limit", "1").out
+    assert "and 1 older; --limit 0 shows all" in limited
+    first, second = command("list", "--json").json
+    assert first["name"] == "topic-bbbb222"
+    assert first["scores"]["exact"] == {"mean": 0.75, "count": 3}
+    assert second["rows"] == {"recorded": 3, "sent": 0, "pending": 3, "refused": 0}
+    assert second["branch"] == "main"
+
+
+@pytest.mark.usefixtures("store")
+def test_show_filters_rows(command: Command) -> None:
+    """By score and outcome, with their output where that is asked for."""
+    everything = command("show", "latest")
+    assert "test_a.py::test_wrong" in everything.out
+    assert "test_a.py::test_0" in everything.out
+    wrong = command("show", "topic", "--score", "exact<0.5", "--output")
+    assert "test_0" not in wrong.out
+    assert "  output    TEST_WRONG" in wrong.out
+    assert "  error     no\n            such city" in wrong.out
+    failed = command("show", "topic", "--outcome", "failed", "--json").json
+    assert [each["test"] for each in failed["rows"]] == ["test_a.py::test_wrong"]
+    assert failed["rows"][0]["scores"] == {"exact": 0.25, "pass": 0.0}
+    assert failed["experiment"]["name"] == "topic-bbbb222"
+    full = command("show", "topic", "--json", "--output", "--limit", "1").json
+    assert full["rows"][0]["event"]["input"] == {"question": "test_0"}
+    assert "no such rows" in command("show", "latest", "--score", "other=1").out
+    assert (
+        "and 2 more; --limit 0 shows all" in command("show", "latest", "--limit=1").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [
+        ("exact>0.25", 2),
+        ("exact>=.25", 3),
+        ("exact==1", 2),
+        ("exact!=1", 1),
+        ("x=1", 0),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_conditions_on_scores(command: Command, expression: str, count: int) -> None:
+    """Each operator means what it does everywhere."""
+    shown = command("show", "latest", "--json", "--score", expression).json
+    assert len(shown["rows"]) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["show", "latest", "--score", "exact"], "not of the form NAME<NUMBER"),
+        (["show", "latest", "--limit", "-1"], "'-1' is not a whole number"),
+        (["show", "latest", "--outcome", "lost"], "invalid choice: 'lost'"),
+        (["show"], "the following arguments are required: EXPERIMENT"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        ([], "the following arguments are required: COMMAND"),
+        (["show", "nothing-like-it"], "there is no experiment nothing-like-it"),
+        (["show", "i"], "i is ambiguous: it may be"),
+        (["pull", "capitals/latest"], "no API key: set BRAINTRUST_API_KEY"),
+        (["push", "--api-key", "k", "--api-url", "ftp://x"], "--api-url: 'ftp://x' is"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_wrong_usage_is_one_line_and_status_2(
+    command: Command, arguments: list[str], told: str
+) -> None:
+    """It says what is wrong, and nothing is printed for a program to misread."""
+    said = command(*arguments)
+    assert said.status == 2
+    assert told in said.err.splitlines()[-1]
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("name", ["list", "show", "push", "export"])
+def test_without_a_store_a_command_says_what_to_do(command: Command, name: str) -> None:
+    """One line, and nothing is made."""
+    needs = [name, *(["latest"] if name in {"show", "export"} else [])]
+    key = ["--api-key", "k"] if name == "push" else []
+    said = command(*needs, *key)
+    assert said.status == 1
+    assert said.err.count("\n") == 1
+    assert "run `pytest --braintrust` first" in said.err
+    assert not list(Path.cwd().iterdir())
+
+
+def test_runs_go_from_store_to_store(
+    command: Command, store: Store, folder: Path
+) -> None:
+    """By `export` and `import`, and a wrong file stops only itself."""
+    assert command("export", "main", "-o", "a.jsonl").status == 0
+    told = command("export", "topic", "-o", "b.jsonl", "--json").json
+    assert told["rows"] == 3
+    Path("wrong.jsonl").write_text("{}\n")
+    into = str(folder / "other" / ".braintrust")
+    said = command(
+        "import", "a.jsonl", "wrong.jsonl", "nowhere.jsonl", "b.jsonl", "--store", into
+    )
+    assert said.status == 1
+    assert said.out.splitlines() == [
+        "capitals/main-aaaa111: 3 rows from a.jsonl",
+        "capitals/topic-bbbb222: 3 rows from b.jsonl",
+    ]
+    assert "wrong.jsonl:1: not the first line of a file that `export` wrote" in said.err
+    assert "cannot read nowhere.jsonl: No such file or directory" in said.err
+    assert len(command("list", "--store", into, "--json").json) == 2
+    again = command("import", "a.jsonl", "--store", into, "--json")
+    assert again.status == 0
+    assert again.json[0]["rows"] == 3
+    assert len(command("list", "--store", into, "--json").json) == 2
+
+
+def test_pull_and_push(suite: Suite, server: FakeBraintrust, tmp_path: Path) -> None:
+    """What one machine pushes another one pulls, and shows the same."""
+    suite.write(test_geo=CAPITALS).run("--braintrust-project=capitals")
+    suite.sends_to(server)
+    pushed = suite.cli("push")
+    assert pushed.status == 0
+    assert "3 rows sent" in pushed
+    assert "nothing to send" in suite.cli("push")
+    here = suite.cli("show", "latest", "--json")
+    suite.folder = tmp_path / "elsewhere"
+    suite.folder.mkdir()
+    pulled = suite.cli("pull", "capitals/latest")
+    assert pulled.status == 0, pulled.err
+    assert "3 rows in the store" in pulled
+    assert json.loads(suite.cli("pull", "capitals/latest", "--json").out)["rows"] == {
+        "recorded": 3,
+        "sent": 3,
+        "pending": 0,
+        "refused": 0,
+    }
+    there = suite.cli("show", "latest", "--json")
+    assert json.loads(here.out)["rows"] == json.loads(there.out)["rows"]
+    unknown = suite.cli("pull", "capitals/nothing-like-it")
+    assert unknown.status == 2
+    server.close()
+    assert suite.cli("push").status == 0
+    unreachable = suite.cli("pull", "capitals/latest")
+    assert unreachable.status == 1
+    assert unreachable.err.count("\n") == 1
+
+
+def test_a_reader_that_is_gone_is_no_error(suite: Suite) -> None:
+    """`show | head -1` ends quietly, however much there was to say."""
+    store = a_store(suite.folder)
+    add(store, "main-1", of=rows(3_000))
+    store.close()
+    line = f"{sys.executable} -m pytest_braintrust"
+    shell = f"{line} show latest --limit 0 | head -1; {line} show --help | head -1"
+    done = subprocess.run(
+        shell,
+        shell=True,
+        check=False,
+        cwd=suite.folder,
+        env=suite.env(),
+        capture_output=True,
+    )
+    first, second = done.stdout.decode().splitlines()
+    assert first.startswith("experiment  main-1")
+    assert second.startswith("usage: pytest-braintrust show")
+    assert done.stderr == b""
+
+
+def test_a_foreign_name_cannot_command_the_terminal(
+    command: Command, folder: Path
+) -> None:
+    """Names, scores, outputs and errors are printed without what a terminal obeys."""
+    store = a_store(folder)
+    row = a_row(HOSTILE, outcome="failed", value=HOSTILE, error=HOSTILE)
+    found = add(store, HOSTILE, project=HOSTILE, branch=HOSTILE, of=[row])
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE experiments SET upload_error = ?, url = ?", (HOSTILE, HOSTILE)
+        )
+    store.close()
+    for arguments in (
+        ["list"],
+        ["show", "latest"],
+        ["show", "latest", "--output"],
+        ["show", HOSTILE + "~3"],
+        ["show", "ev"],
+        ["list", "--json"],
+        ["show", "latest", "--json", "--output"],
+        ["export", found.id, "-o", "a.jsonl"],
+        ["import", "a.jsonl"],
+    ):
+        said = command(*arguments)
+        printed = (said.out + said.err).replace("\n", "")
+        assert printed.isprintable(), arguments
+        assert "\u202e" not in printed
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100])
+def test_tables_fit_the_terminal(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Also where characters are two columns wide."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    store = a_store(folder)
+    long = "日本語の長い名前" * 20
+    add(store, long, project=long, branch=long, of=[a_row(long), a_row("x" * 500)])
+    store.close()
+    for arguments in (["list"], ["show", "latest"]):
+        lines = command(*arguments).out.splitlines()
+        told = [
+            line
+            for line in lines
+            if not line.startswith(("experiment", "id", "commit"))
+        ]
+        assert max(map(width_of, told)) <= columns
+
+
+def test_a_table_gives_way_where_it_may() -> None:
+    """The widest columns first, none below its least, and the middle of a test."""
+    columns = (Column("name", least=5), Column("n", right=True), Column("t", 9, True))
+    rows = [["abcdefghijkl", "1", "test_a.py::test_b[case-1]"], ["x", "22", "y"]]
+    assert list(table(columns, rows, 24)) == [
+        "name      n  t",
+        "abcdef…   1  test_…se-1]",
+        "x        22  y",
+    ]
+    assert list(table(columns, rows, None))[1].endswith("test_a.py::test_b[case-1]")
+    assert list(table(columns, [], 20)) == []
+    assert list(table(columns, rows, 1))[2] == "x    2…  y"
+
+
+@pytest.mark.parametrize("width", range(2, 12))
+def test_the_middle_is_cut_to_any_width(width: int) -> None:
+    """Never wider, and as wide as it can be."""
+    assert width_of(middle("abcdefghijklmnop", width)) == width
+    assert width_of(middle("日本語の長い名前", width)) <= max(width, 3)
+
+
+def test_progress_is_for_terminals() -> None:
+    """There it counts on one line, and goes away."""
+    terminal = io.StringIO()
+    counter = Counter("pulling:", stream=terminal)
+    counter.add(1_000)
+    counter.add(500)
+    counter.clear()
+    assert terminal.getvalue() == ("\rpulling: 1,000 rows\rpulling: 1,500 rows\r\x1b[K")
+    quiet = Counter("pulling:")
+    quiet.add(5)
+    quiet.clear()
+    assert quiet.stream is None
+
+
+def test_any_encoding_will_do(suite: Suite) -> None:
+    """What it has no character for is spelled."""
+    store = a_store(suite.folder)
+    add(store, "日本", of=rows(1))
+    store.close()
+    suite.environment["PYTHONIOENCODING"] = "ascii"
+    listed = suite.cli("list")
+    assert listed.status == 0
+    assert "\\u65e5\\u672c" in listed
+
+
+def test_ctrl_c_is_told_in_one_line(
+    command: Command, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the status that shells know."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_braintrust.cli.listing.newest_first", interrupted)
+    said = command("list")
+    assert (said.status, said.err) == (
+        130,
+        "pytest-braintrust: interrupted; nothing is lost\n",
+    )
+
+
+def test_push_sends_one_run_or_all(
+    command: Command,
+    store: Store,
+    server: FakeBraintrust,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And tells a program what it sent."""
+    monkeypatch.setenv("BRAINTRUST_API_KEY", server.api_key)
+    monkeypatch.setenv("BRAINTRUST_API_URL", server.url)
+    one = command("push", "main")
+    assert one.status == 0
+    assert one.out.startswith("capitals/main-aaaa111: 3 rows sent\n  http")
+    assert [each["name"] for each in server.experiments] == ["main-aaaa111"]
+    assert "nothing to send" in command("push", "main").out
+    (rest,) = command("push", "--all", "--json").json
+    assert rest["name"] == "topic-bbbb222"
+    assert rest["rows"] == {"recorded": 3, "sent": 3, "pending": 0, "refused": 0}
+    assert rest["error"] is None
+    assert command("push", "main", "--all").status == 2
+    add(store, "third", of=rows(1))
+    monkeypatch.setenv("BRAINTRUST_API_KEY", "wrong")
+    refused = command("push")
+    assert refused.status == 1
+    assert "1 pending" in refused.out
+    (told,) = command("push", "--json").json
+    assert "401" in told["error"]

@@ -111,9 +111,9 @@ class Recording:
     in_phase: bool = False
     #: Whether the report of the test's last phase was made.
     ended: bool = False
-    #: Whether more was said than the last `rows` told.
+    #: Whether more is known than the last report told.
     changed: bool = False
-    #: Whether `rows` was asked in this attempt.
+    #: Whether a report told the rows of this attempt.
     told: bool = False
     #: Called after each word; what it does is up to who runs the test.
     on_log: Callable[[Recording], None] | None = None
@@ -186,22 +186,24 @@ class Recording:
         """Merge what one call said into its row."""
         with self.lock:
             (part.said if part else self.said).merge(said)
-            self.changed = True
-            if self.on_log is not None and not self.forked:
-                self.on_log(self)
+            self._changed()
 
     def open_part(self, name: str, said: Fields) -> Part:
         """Add a row beside the test's own."""
         with self.lock:
             part = Part(name or str(len(self.parts) + 1), said, start=now())
             self.parts.append(part)
-            self.changed = True
+            self._changed()
             return part
+
+    def _changed(self) -> None:
+        self.changed = True
+        if self.on_log is not None and not self.forked:
+            self.on_log(self)
 
     def rows(self, edit: Editor) -> list[Row]:
         """Encode the rows as they stand after the phases seen so far."""
         with self.lock:
-            self.changed, self.told = False, True
             outcome = self._outcome()
             return [
                 events.encode(kept, part=part, project=self.case.project)

@@ -131,9 +131,10 @@ class Recorder:
         recording = self._recording_of(item)
         if recording is None or recording.forked:
             return report
-        recording.saw(report)
-        if not recording.in_phase:
-            self._tell(item, recording, report)
+        with recording.lock:
+            recording.saw(report)
+            if not recording.in_phase:
+                self._tell(item, recording, report)
         return report
 
     def _tell(
@@ -144,6 +145,7 @@ class Recorder:
         elif report.when != "setup" or not report.passed or self._way.with_setup:
             payload = self._payload(item, recording, final=recording.ended)
             relay.attach(report, payload)
+            recording.changed, recording.told = False, True
             if payload["failed"] and not payload["final"] and self._way.running:
                 # Should the worker die in the teardown, the body's failure counts.
                 self._way.running(payload)

@@ -1,0 +1,222 @@
+"""Tests of every kind that pytest knows have the rows that one would expect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import XDIST, Ran, Suite, nodeid, outcome
+from fake_braintrust import FakeBraintrust
+
+UNITTEST = """\
+import unittest, pytest
+
+@pytest.mark.braintrust(tags="old")
+class TestOld(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def give(self, bt_score): self.bt_score = bt_score
+
+    def test_good(self): self.bt_score(output=1, scores={"exact": 1})
+    def test_bad(self):
+        self.bt_score(scores={"exact": 0})
+        self.assertEqual("Rome", "Paris")
+    def test_skipped(self):
+        self.bt_score(output=1)
+        self.skipTest("not today")
+    @unittest.expectedFailure
+    def test_expected(self):
+        self.bt_score(output=1)
+        self.fail("as expected")
+
+class TestBroken(unittest.TestCase):
+    def setUp(self): raise RuntimeError("no database")
+    def test_it(self): pass
+
+class TestUnclean(unittest.TestCase):
+    @classmethod
+    def tearDownClass(cls): raise RuntimeError("still in use")
+    def test_first(self): pass
+    def test_last(self): pass
+"""
+
+SCOPES = """\
+import pytest
+
+@pytest.fixture(scope="class")
+def of_class():
+    yield
+    raise RuntimeError("class still in use")
+
+@pytest.fixture(scope="module")
+def of_module():
+    yield
+    raise RuntimeError("module still in use")
+
+class TestScope:
+    def test_one(self, bt_score, of_class): bt_score(scores={"exact": 1})
+    def test_two(self, bt_score, of_class): bt_score(scores={"exact": 1})
+
+def test_three(bt_score, of_module): bt_score(scores={"exact": 1})
+def test_four(bt_score, of_module): bt_score(scores={"exact": 1})
+"""
+
+DOCTESTS = '''\
+def add(a, b):
+    """
+    >>> add(1, 2)
+    3
+    """
+    return a + b
+
+def wrong():
+    """
+    >>> 1 + 1
+    3
+    """
+'''
+
+ASYNC = """\
+import asyncio, pytest
+
+@pytest.fixture
+async def connected(bt_score):
+    bt_score(metadata={"connected": True})
+    yield
+    bt_score(metadata={"closed": True})
+
+@pytest.mark.asyncio
+async def test_async(bt_score, connected):
+    async def ask(n):
+        await asyncio.sleep(0)
+        with bt_score.row(f"row {n}") as row: row(output=n, scores={"exact": 1})
+        bt_score(tags=f"tag {n}")
+    await asyncio.gather(*map(ask, range(5)))
+    await asyncio.to_thread(bt_score, scores={"thread": 1})
+
+@pytest.mark.asyncio
+async def test_async_bad(bt_score):
+    bt_score(scores={"exact": 0})
+    assert False
+"""
+
+SUBTESTS = """\
+def test_subtests(bt_score, subtests):
+    for n in range(3):
+        with subtests.test("part", n=n):
+            bt_score(metadata={str(n): n})
+            assert n != 1
+
+def test_good_subtests(bt_score, subtests):
+    for n in range(3):
+        with subtests.test("part", n=n): bt_score(metadata={str(n): n})
+
+import unittest
+
+class TestParts(unittest.TestCase):
+    def test_parts(self):
+        for n in range(3):
+            with self.subTest(n=n): self.assertNotEqual(n, 1)
+"""
+
+REPEATED = """\
+import pytest
+
+@pytest.mark.parametrize("city", ["Rome"])
+def test_repeated(bt_score, city): bt_score(output=city)
+"""
+
+
+@pytest.fixture(params=[(), ("-n2", "--dist=loadfile")], ids=["plain", "workers"])
+def how(request: pytest.FixtureRequest) -> list[str]:
+    """Run in one process, and with two workers, tests of a file in their order."""
+    return ["-p", XDIST, *request.param]
+
+
+def told(ran: Ran, module: str) -> dict[str, tuple[str, dict[str, float]]]:
+    """Outcome and scores of the tests of a module, by name."""
+    return {
+        nodeid(each).partition("::")[2]: (outcome(each), each["scores"])
+        for each in ran.rows()
+        if nodeid(each).startswith(module + ".py")
+    }
+
+
+PASSED: tuple[str, dict[str, Any]] = ("passed", {"pass": 1})
+
+
+def test_kinds_of_tests(suite: Suite, server: FakeBraintrust, how: list[str]) -> None:
+    """unittest's classes, doctests and fixtures of every scope."""
+    suite.write(test_unittest=UNITTEST, test_scopes=SCOPES, test_doc=DOCTESTS)
+    suite.sends_to(server)
+    ran = suite.run_both(*how, "--braintrust-all", "--doctest-modules")
+    counts = ran.honest(server)
+    assert told(ran, "test_unittest") == {
+        "TestOld::test_good": ("passed", {"exact": 1, "pass": 1}),
+        "TestOld::test_bad": ("failed", {"exact": 0, "pass": 0}),
+        "TestOld::test_skipped": ("skipped", {}),
+        "TestOld::test_expected": ("xfailed", {}),
+        "TestBroken::test_it": ("failed", {"pass": 0}),
+        "TestUnclean::test_first": PASSED,
+        "TestUnclean::test_last": ("errored", {}),
+    }
+    assert "'Rome' != 'Paris'" in ran.row("TestOld::test_bad")["error"]
+    assert ran.row("TestOld::test_good")["tags"] == ["old"]
+    assert told(ran, "test_scopes") == {
+        "TestScope::test_one": ("passed", {"exact": 1, "pass": 1}),
+        "TestScope::test_two": ("errored", {"exact": 1}),
+        "test_three": ("passed", {"exact": 1, "pass": 1}),
+        "test_four": ("errored", {"exact": 1}),
+    }
+    assert "class still in use" in ran.row("test_two")["error"]
+    assert "module still in use" in ran.row("test_four")["error"]
+    assert told(ran, "test_doc") == {
+        "test_doc.add": PASSED,
+        "test_doc.wrong": ("failed", {"pass": 0}),
+    }
+    assert counts == {
+        "passed": 5,
+        "failed": 3,
+        "errored": 3,
+        "skipped": 1,
+        "xfailed": 1,
+    }
+
+
+def test_asynchronous_tests(suite: Suite, how: list[str]) -> None:
+    """Tasks and their threads log into the row of the test that runs them."""
+    suite.with_plugins("pytest_asyncio.plugin").write(test_async=ASYNC)
+    ran = suite.ini("asyncio_mode = auto").run_both(*how)
+    assert ran.honest() == {"passed": 1, "failed": 1}
+    rows = {each["metadata"]["pytest"].get("row"): each for each in ran.rows()[:-1]}
+    assert len(rows) == len(ran.rows()) - 1 == 6
+    own = rows[None]
+    assert own["scores"] == {"thread": 1, "pass": 1}
+    assert sorted(own["tags"]) == [f"tag {n}" for n in range(5)]
+    assert own["metadata"]["closed"] is own["metadata"]["connected"] is True
+    assert [rows[f"row {n}"]["output"] for n in range(5)] == list(range(5))
+    assert ran.row("test_async_bad")["scores"] == {"exact": 0, "pass": 0}
+
+
+def test_a_failed_subtest_fails_its_test(suite: Suite, how: list[str]) -> None:
+    """As pytest counts it; the test has one row, with what failed inside."""
+    pytest.importorskip("_pytest.subtests")
+    ran = suite.write(test_sub=SUBTESTS).run_both(*how, "--braintrust-all")
+    assert ran.honest() == {"passed": 1, "failed": 2}
+    assert told(ran, "test_sub") == {
+        "test_subtests": ("failed", {"pass": 0}),
+        "test_good_subtests": PASSED,
+        "TestParts::test_parts": ("failed", {"pass": 0}),
+    }
+    row = ran.row("test_subtests")
+    assert "assert 1 != 1" in row["error"]
+    assert {name: row["metadata"][name] for name in "012"} == {"0": 0, "1": 1, "2": 2}
+    assert "1 == 1" in ran.row("TestParts::test_parts")["error"]
+
+
+def test_repetitions_are_trials_of_one_case(suite: Suite, how: list[str]) -> None:
+    """pytest-repeat's rows have one input, and a row each."""
+    suite.with_plugins("pytest_repeat").write(test_repeated=REPEATED)
+    ran = suite.run_both(*how, "--count=3")
+    assert ran.honest() == {"passed": 3}
+    assert [each["input"] for each in ran.rows()] == [{"city": "Rome"}] * 3
+    assert len({nodeid(each) for each in ran.rows()}) == 1

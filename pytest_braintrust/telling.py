@@ -67,6 +67,9 @@ class Teller:
             nonlocal shown
             reporter = self._terminal
             if reporter is not None and reporter.isatty and total and not self._quiet:
+                if not shown:
+                    # The bar is to go over itself, not over the tests' own line.
+                    reporter.ensure_newline()
                 shown = True
                 reporter.rewrite(terminal.bar(done, total), erase=True)
 

@@ -253,3 +253,36 @@ def test_hooks_do_nothing_with_the_flag_off(suite: Suite) -> None:
     )
     ran = suite.write(test_it=TESTS, conftest=conftest).run_off()
     assert ran.status == 0, ran.out
+
+
+DIES = """\
+import os
+def test_dies(bt_score):
+    bt_score(output="hello zoe")
+    os._exit(1)
+def test_lives(bt_score): bt_score(output="hello bob")
+"""
+SEES = """\
+def pytest_braintrust_row(item, row):
+    row["output"] = str(row["output"]).replace("zoe", "[a name]")
+    row["metadata"]["item"] = item is not None
+    return {answer}
+"""
+
+
+def test_a_test_that_dies_with_its_worker_passes_the_hook_too(suite: Suite) -> None:
+    """What it had said is edited where it ran; what is added later, where it is kept."""
+    suite.write(test_it=DIES, conftest=SEES.format(answer=None)).with_plugins("xdist")
+    ran = suite.run("-n1", "-p", "no:cacheprovider")
+    assert ran.row("test_dies")["output"] == "hello [a name]"
+    assert ran.row("test_dies")["metadata"]["item"] is False
+    assert ran.row("test_lives")["metadata"]["item"] is True
+    assert "zoe" not in str(ran.rows())
+
+
+def test_a_row_that_was_dropped_does_not_come_back(suite: Suite) -> None:
+    """Not even when its test dies with its worker: then it is dropped again."""
+    answer = "'dies' not in row['metadata']['pytest']['nodeid']"
+    suite.write(test_it=DIES, conftest=SEES.format(answer=answer)).with_plugins("xdist")
+    ran = suite.run("-n1")
+    assert [each["output"] for each in ran.rows()] == ["hello bob"]

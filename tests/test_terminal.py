@@ -327,7 +327,7 @@ def test_a_terminal_shows_rows_on_their_way(
     server.faults.add(Fault(slowly, path="/insert", times=None))
     suite.write(test_it=PASSING).sends_to(server)
     shown = in_a_terminal(suite)
-    assert "\rbraintrust: sending [" in shown
+    assert re.search(r"\[100%\][^\r\n]*\r\n\rbraintrust: sending \[", shown)
     last = shown.rindex("braintrust: sending [")
     assert re.search(r"\r *\r", shown[last:])
     assert "1 recorded = 1 sent + 0 pending" in shown[last:]

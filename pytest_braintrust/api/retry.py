@@ -16,6 +16,9 @@ from pytest_braintrust.errors import ApiError, Overloaded
 
 T = TypeVar("T")
 
+#: More would not fit a float; no wait is that long.
+_DOUBLINGS = 100
+
 _CLOCK = (time.monotonic,)
 
 
@@ -31,7 +34,8 @@ class RetryPolicy:
     def wait(self, attempt: int) -> float:
         """Seconds to wait after the given attempt, counted from 0."""
         # Not for secrets: any even spread will do.
-        return random.uniform(0, min(self.longest, self.first * 2**attempt))  # noqa: S311
+        longest = self.first * 2 ** min(attempt, _DOUBLINGS)
+        return random.uniform(0, min(self.longest, longest))  # noqa: S311
 
 
 #: For a check that a person waits for.

@@ -48,7 +48,7 @@ def case_of(item: pytest.Item) -> Case:
         line=(line or 0) + 1,
         param_id=None if param_id is None else plain_text(param_id),
         markers=tuple(_marker_names(item)),
-        project=_project(item),
+        project=project_of(item),
         source=source_hash(function) if function is not None else None,
         given=_given(item, {} if callspec is None else callspec.params),
     )
@@ -165,7 +165,8 @@ def _parameters(params: Mapping[str, object]) -> dict[str, Any]:
     return said
 
 
-def _project(item: pytest.Item) -> str | None:
+def project_of(item: pytest.Item) -> str | None:
+    """The project that the closest marker names, or None."""
     for mark in item.iter_markers(MARKER):
         if mark.kwargs.get("project"):
             return plain_text(mark.kwargs["project"])

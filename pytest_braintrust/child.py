@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ from pytest_braintrust.jsonable import dumps
 _MODULE = "pytest_braintrust.service"
 _POLL_SECONDS = 0.02
 _ANSWERS, _TROUBLE = "answers", "trouble"
+#: The name of what tells how far it is.
+_PROGRESS = "progress"
+
+#: Told how many rows came so far.
+Progress = Callable[[int], object]
 
 #: How a process of ours ends that came to its work: all was done, or some is left.
 _DONE, _LEFT = 0, 3
@@ -42,6 +47,7 @@ class Child:
         # first, so that is neither the suite's nor a shared one.
         folder = tempfile.TemporaryDirectory(prefix="pytest-braintrust-")
         self._folder, self._path = folder, Path(folder.name)
+        self._read = 0
         try:
             self._process = _spawn(self._path, _secret(request))
             self._send({**request, "folder": folder.name})
@@ -66,8 +72,16 @@ class Child:
         """Whether it ended by itself, having done what could be done."""
         return self._process.poll() in {_DONE, _LEFT}
 
-    def answer(self, seconds: float) -> dict[str, Any] | None:
-        """Wait for its first answer; None where it ended without one.
+    def answer(
+        self, seconds: float, on_progress: Progress = lambda count: None
+    ) -> dict[str, Any] | None:
+        """Wait for its first answer that is not about its progress.
+
+        None where it ended without one.
+
+        Args:
+            seconds: How long to wait.
+            on_progress: Told what it tells on the way.
 
         Raises:
             ChildError: the time was up.
@@ -75,9 +89,10 @@ class Child:
         until = _CLOCK[0]() + seconds
         while True:
             running = self.running
-            line = self._first_line()
-            if line is not None:
-                return line
+            for line in self._new_lines():
+                if _PROGRESS not in line:
+                    return line
+                on_progress(line[_PROGRESS])
             if not running:
                 return None
             if _CLOCK[0]() > until:
@@ -116,12 +131,15 @@ class Child:
             msg = f"{error}{self._why()}"
             raise ValueError(msg) from error
 
-    def _first_line(self) -> dict[str, Any] | None:
-        text = (self._path / _ANSWERS).read_bytes()
-        if b"\n" not in text:
-            return None
-        answer = json.loads(text.split(b"\n", 1)[0])
-        return answer if isinstance(answer, dict) else None
+    def _new_lines(self) -> Iterator[dict[str, Any]]:
+        """The answers that were not read before, as far as they are whole."""
+        with (self._path / _ANSWERS).open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                yield json.loads(line)
 
     def _why(self) -> str:
         text = (self._path / _TROUBLE).read_text(encoding="utf-8", errors="replace")
@@ -130,15 +148,24 @@ class Child:
         return f": {told[-1].strip()}" if told else ""
 
 
-def ask(request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def ask(
+    request: Mapping[str, Any],
+    seconds: float,
+    on_progress: Progress = lambda count: None,
+) -> dict[str, Any]:
     """Let a process of our own do one thing, and answer what it answers.
+
+    Args:
+        request: What to do.
+        seconds: How long to wait for the answer.
+        on_progress: Told how far it is, where it tells that.
 
     Raises:
         ChildError: it could not be started, failed, or the time was up.
     """
     child = Child(request)
     try:
-        answer = child.answer(seconds)
+        answer = child.answer(seconds, on_progress)
     finally:
         child.close()
     if answer is None:

@@ -6,21 +6,30 @@ the run is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_braintrust import cases
+from pytest_braintrust import cases, configured, relay, settings
 from pytest_braintrust.datasets import reference, table
 from pytest_braintrust.datasets.reference import Reference
 from pytest_braintrust.datasets.rows import DatasetRow
-from pytest_braintrust.datasets.table import Table
+from pytest_braintrust.datasets.table import About, Table
+from pytest_braintrust.datasets.wanted import Wanted
 from pytest_braintrust.errors import DatasetError, PluginError
 from pytest_braintrust.fields import Fields, Speaking
+from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.relay import Datasets
+
+if TYPE_CHECKING:
+    from pytest_braintrust.obtaining import Source
 
 FIXTURE = "bt_row"
+
+#: Where datasets come from, in a worker that was told by its controller.
+SOURCE = pytest.StashKey["Source"]()
 
 #: The datasets that were read in this process, or why they could not be.
 _TABLES = pytest.StashKey[dict[tuple[str, Reference], "Table | PluginError"]]()
@@ -97,30 +106,127 @@ def row_of(request: pytest.FixtureRequest) -> DatasetRow:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
+def used(items: Iterable[pytest.Item]) -> Datasets:
+    """The datasets that tests are cases of, by the project that their marker names."""
+    found: dict[tuple[str, About], None] = {}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        row = callspec.params.get(FIXTURE) if callspec is not None else None
+        if isinstance(row, RowParameter):
+            found[cases.project_of(item) or "", row.table.about] = None
+    datasets: Datasets = {}
+    for project, about in found:
+        datasets.setdefault(project, []).append(asdict(about))
+    return datasets
+
+
+class Herald:
+    """In a worker: lets the first report tell which datasets were collected here."""
+
+    def __init__(self, config: pytest.Config, datasets: Datasets) -> None:
+        self._config = config
+        self._datasets = datasets
+
+    # Before pytest-xdist sends it.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell it once."""
+        relay.attach_datasets(report, self._datasets)
+        self._config.pluginmanager.unregister(self)
+
+
 def _dataset_marks(node: pytest.Item) -> Iterator[pytest.Mark]:
-    return (
-        mark for mark in node.iter_markers(cases.MARKER) if "dataset" in mark.kwargs
-    )
+    marks = node.iter_markers(cases.MARKER)
+    return (mark for mark in marks if "dataset" in mark.kwargs)
 
 
 def _table(node: pytest.Item, wanted: Reference) -> Table:
     """The dataset, read once in this process however many tests name it."""
     known = node.config.stash.setdefault(_TABLES, {})
-    folder = node.path.parent if wanted.is_file else node.config.rootpath
-    key = (str(folder), wanted)
-    if key not in known:
+    # Files are looked for beside the test, other datasets in the test's project.
+    place = str(node.path.parent) if wanted.is_file else cases.project_of(node) or ""
+    if (place, wanted) not in known:
         try:
-            known[key] = _read(node, wanted)
+            known[place, wanted] = _read(node, wanted)
         except PluginError as error:
-            known[key] = error
-    found = known[key]
+            known[place, wanted] = error
+    found = known[place, wanted]
     if isinstance(found, PluginError):
         raise found
     return found
 
 
 def _read(node: pytest.Item, wanted: Reference) -> Table:
-    return table.of_file(node.path.parent / wanted.name, wanted)
+    if not wanted.is_file:
+        return _downloaded(node, wanted)
+    path = node.path.parent / wanted.name
+    root = node.config.rootpath
+    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    return table.of_file(path, replace(wanted, name=plain_text(shown.as_posix())))
+
+
+def _downloaded(node: pytest.Item, wanted: Reference) -> Table:
+    # Imported when used: a dataset in a file takes no lock, cache or process.
+    from pytest_braintrust import obtaining  # noqa: PLC0415
+
+    source = _source(node.config)
+    needed = Wanted.of(wanted, source.project_of(cases.project_of(node)))
+    progress = _Progress(node.config, wanted.name)
+    try:
+        obtained = obtaining.obtain(source, needed, progress.show)
+    finally:
+        progress.end()
+    if obtained.note is not None:
+        _warn(node, obtained.note)
+    kept = obtained.entry.kept
+    about = About(kept.name, kept.project, kept.dataset_id, kept.version)
+    return table.of_lines(obtained.entry.path, about, wanted)
+
+
+def _source(config: pytest.Config) -> Source:
+    """Where datasets come from, as a controller told it or as it is set here."""
+    from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
+
+    if SOURCE not in config.stash:
+        found = settings.resolve(configured.given(config), config.rootpath)
+        config.stash[SOURCE] = Source.of(found, run_of(config))
+    return config.stash[SOURCE]
+
+
+def run_of(config: pytest.Config) -> str | None:
+    """What pytest-xdist calls the run that a worker is of; None without workers."""
+    workerinput = getattr(config, "workerinput", {})
+    name = workerinput.get("testrunuid")
+    return None if name is None else str(name)
+
+
+def _warn(node: pytest.Item, text: str) -> None:
+    try:
+        node.warn(pytest.PytestWarning(text))
+    except pytest.PytestWarning as warning:  # a suite may ask for errors
+        raise DatasetError(str(warning)) from None
+
+
+class _Progress:
+    """One line that tells how many rows came, where a person is looking."""
+
+    def __init__(self, config: pytest.Config, name: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._reporter = reporter if getattr(reporter, "isatty", False) else None
+        self._name = name
+        self._shown = False
+
+    def show(self, rows: int) -> None:
+        """Show it."""
+        if self._reporter is not None:
+            self._shown = True
+            text = f"braintrust: {self._name}: {rows:,} rows downloaded"
+            self._reporter.rewrite(text, erase=True)
+
+    def end(self) -> None:
+        """Take it away again."""
+        if self._reporter is not None and self._shown:
+            self._reporter.rewrite("", erase=True)
 
 
 def _fail(metafunc: pytest.Metafunc, why: str) -> NoReturn:

@@ -44,10 +44,17 @@ class Run:
     bases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     #: The tests that are run; empty: all.
     only: Sequence[str] = ()
+    #: The datasets that tests make cases of, by the project that a marker names, ""
+    #: for none; filled in when they were collected.
+    datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def experiment(self, project: str | None) -> NewExperiment:
         """The run's experiment in a project, which a marker may have named."""
-        name = self.project if self.project_forced or not project else project
+        name = self._project(project)
+        used = self._datasets(name)
+        # Braintrust links an experiment to one dataset; the metadata has all.
+        linked = [each for each in used if each["id"]]
+        one = linked[0] if len(linked) == 1 else {}
         base, base_remote_id = self.bases.get(name, (None, None))
         return NewExperiment(
             id=facts.experiment_id(self.session_id, name),
@@ -56,11 +63,25 @@ class Run:
             name=self.name,
             created_at=self.started_at,
             repo_info=self.repo_info,
-            metadata=self.metadata,
+            metadata={**self.metadata, **({"datasets": used} if used else {})},
             api_url=self.api_url,
             base=base,
             base_remote_id=base_remote_id,
+            dataset_id=one.get("id"),
+            dataset_version=one.get("version"),
         )
+
+    def _project(self, named: str | None) -> str:
+        return self.project if self.project_forced or not named else named
+
+    def _datasets(self, project: str) -> list[dict[str, Any]]:
+        found = [
+            each
+            for named, used in self.datasets.items()
+            if self._project(named) == project
+            for each in used
+        ]
+        return [each for at, each in enumerate(found) if each not in found[:at]]
 
 
 def describe(config: pytest.Config, settings: Settings) -> Run:

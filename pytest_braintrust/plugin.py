@@ -49,6 +49,11 @@ _VALUES = (
     ),
     ("trials", "N", "Times that each recorded test is run; a marker may say otherwise"),
     (
+        "page_size",
+        "ROWS",
+        "Rows in one page of a dataset's download; fewer where they are megabytes",
+    ),
+    (
         "flush_timeout",
         "SECONDS",
         "How long the end of the run waits for rows to be sent; 30 by default",
@@ -80,6 +85,7 @@ _INI_LISTS = (
 _SWITCHES = (
     ("all", "Record every test, with or without fixture and marker"),
     ("no_upload", "Keep the run in the local store, also where there is a key"),
+    ("offline", "Ask nothing of Braintrust: datasets come from the cache"),
     ("no_summary", "Leave out the braintrust section at the end of the run"),
     ("no_github", "Write no summary and annotations on GitHub Actions"),
     ("fail_on_regression", "Fail the run if a score is worse beyond noise"),

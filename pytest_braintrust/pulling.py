@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_braintrust import naming
 from pytest_braintrust.api.answers import mapping
-from pytest_braintrust.api.btql import PAGE_SIZE, Line
+from pytest_braintrust.api.btql import Line
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.decoding import decode, is_root
@@ -22,6 +22,7 @@ from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import Candidate
 from pytest_braintrust.rendezvous import KEY
+from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
 from pytest_braintrust.store import reading, transfers, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -42,7 +43,7 @@ def pull_experiment(  # noqa: PLR0913 - what is pulled, from where, and how
     *,
     project: str | None = None,
     again: bool = True,
-    page_size: int = PAGE_SIZE,
+    page_size: int = DEFAULT_PAGE_SIZE,
     on_progress: Callable[[int], object] = lambda rows: None,
 ) -> StoredExperiment:
     """Bring an experiment of Braintrust into the store, or up to date there.

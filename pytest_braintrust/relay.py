@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import Empty
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from pytest_braintrust.events import Row
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pytest
 
 _ATTRIBUTE = "braintrust_payload"
+_DATASETS = "braintrust_datasets"
+
+#: The datasets that a process made cases of, as `Run.datasets` has them.
+Datasets: TypeAlias = dict[str, list[dict[str, Any]]]
 
 
 class Payload(TypedDict):
@@ -45,6 +49,16 @@ def attach(report: pytest.TestReport, payload: Payload) -> None:
 def detach(report: pytest.TestReport) -> Payload | None:
     """Take the payload off a report, so that no other plugin writes it anywhere."""
     return cast("Payload | None", report.__dict__.pop(_ATTRIBUTE, None))
+
+
+def attach_datasets(report: pytest.TestReport, datasets: Datasets) -> None:
+    """Let a report tell which datasets its process made cases of."""
+    setattr(report, _DATASETS, datasets)
+
+
+def detach_datasets(report: pytest.TestReport) -> Datasets:
+    """Take off what a report tells of datasets; most tell nothing."""
+    return cast("Datasets", report.__dict__.pop(_DATASETS, {}))
 
 
 def unread(config: pytest.Config) -> Iterator[tuple[Any, pytest.TestReport | None]]:

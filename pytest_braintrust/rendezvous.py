@@ -53,6 +53,7 @@ def remote_experiment(
             repo_info=known.repo_info,
             metadata=known.metadata,
             base_remote_id=_base_on_server(store, known, client),
+            dataset=(known.dataset_id, known.dataset_version),
         )
         writing.set_remote(
             store,
@@ -75,6 +76,7 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
     repo_info: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
     base_remote_id: str | None = None,
+    dataset: tuple[str | None, str | None] = (None, None),
 ) -> Remote:
     """Make a fresh experiment, or find the one that this call made before.
 
@@ -92,6 +94,7 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
         more["repo_info"] = dict(repo_info)
     if base_remote_id:
         more["base_exp_id"] = base_remote_id
+    more["dataset_id"], more["dataset_version"] = dataset
     for candidate in (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}"):
         remote = client.create_experiment(found.id, candidate, **more)
         if remote.metadata.get(KEY) == experiment_id:

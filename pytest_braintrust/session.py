@@ -10,13 +10,21 @@ import os
 import socket
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_braintrust import cases, gates, journal, judging, publishing, relay
+from pytest_braintrust import (
+    cases,
+    collecting,
+    configured,
+    gates,
+    journal,
+    judging,
+    publishing,
+    relay,
+)
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.crashes import Crashes
@@ -25,10 +33,10 @@ from pytest_braintrust.describing import Finder, Run, describe
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.events import Row
-from pytest_braintrust.given import Given
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
+from pytest_braintrust.obtaining import Source
 from pytest_braintrust.publishing import Places, commands, publish
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
@@ -36,7 +44,7 @@ from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
 from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import OnlyWorse, Trials
-from pytest_braintrust.settings import Connection, Settings
+from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
 from pytest_braintrust.store import writing
 from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
@@ -60,7 +68,7 @@ def start(config: pytest.Config) -> None:
             config.pluginmanager.register(worker, "pytest-braintrust-worker")
         return
     try:
-        read = Given(config.getoption, partial(_ini, config), os.environ)
+        read = configured.given(config)
         settings = settings_room.resolve(read, config.rootpath)
         asked = judging.asked(settings.baseline, read)
         folder = config.invocation_params.dir
@@ -78,15 +86,6 @@ class Plan:
     settings: Settings
     asked: Asked
     places: Places
-
-
-def _ini(config: pytest.Config, name: str) -> Any:
-    try:
-        return config.getini(name)
-    except (TypeError, ValueError, pytest.UsageError) as error:
-        # What pytest says of a value that is not of its kind does not tell which.
-        msg = f"ini {name}: {error}"
-        raise SettingsError(msg) from None
 
 
 def _share_key(config: pytest.Config) -> None:
@@ -128,6 +127,7 @@ class Worker:
             None if directory is None else str(directory),
         )
         config.stash[FINDER] = finder.find
+        config.stash[collecting.SOURCE] = _source(config, given, directory)
         self._journal: Journal | None = None
         if directory is not None:
             folder = journal.folder_of(directory, run.session_id)
@@ -145,6 +145,15 @@ class Worker:
         )
         self._config.pluginmanager.register(self._recorder, _RECORDER)
         _select(self._config, self._rules, self._run)
+
+    # Before pytest-xdist tells that it is done.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        datasets = collecting.used(session.items)
+        if datasets:
+            self._run.datasets.update(datasets)
+            herald = collecting.Herald(self._config, datasets)
+            self._config.pluginmanager.register(herald)
 
     def _hand_late(self, payload: Payload) -> None:
         for row in payload["rows"] or []:
@@ -173,6 +182,18 @@ class Worker:
             for item in session.items
         )
         return "".join("1" if flag else "0" for flag in flags)
+
+
+def _source(
+    config: pytest.Config, given: dict[str, Any], directory: Path | None
+) -> Source:
+    """Where the datasets of a worker come from: where those of its controller do."""
+    source: dict[str, Any] = dict(given["source"])
+    reach = source["connection"]
+    source["connection"] = Connection(**reach) if reach else None
+    source["directory"] = directory or config.rootpath / STORE_DIRECTORY
+    source["run"] = collecting.run_of(config)
+    return Source(**source)
 
 
 def _shared(given: dict[str, Any]) -> Path | None:
@@ -215,6 +236,8 @@ class Starter:
         config.stash[FINDER] = Finder(
             run.experiment, settings.connection, str(store.directory)
         ).find
+        source = replace(Source.of(settings, None), directory=store.directory)
+        config.stash[collecting.SOURCE] = source
         config.pluginmanager.register(controller, "pytest-braintrust-controller")
         config.pluginmanager.register(controller.recorder, _RECORDER)
         _select(config, controller.rules, run)
@@ -302,9 +325,15 @@ class Controller:
             "infrastructure": sorted(self._settings.infrastructure_errors),
             "api_key": self._settings.api_key,
             "connection": asdict(connection) if connection else None,
+            "source": self._source(),
             "directory": str(self._directory),
             "host": socket.gethostname(),
         }
+
+    def _source(self) -> dict[str, Any]:
+        source = asdict(Source.of(self._settings, None))
+        del source["directory"]
+        return source
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -335,6 +364,7 @@ class Controller:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tally.collected = len(session.items)
+        self._run.datasets.update(collecting.used(session.items))
         recorded = (
             cases.clean_nodeid(item)
             for item in session.items
@@ -357,6 +387,7 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         payload = relay.detach(report)
+        self._run.datasets.update(relay.detach_datasets(report))
         if self._forked:
             return
         node = getattr(report, "node", None)

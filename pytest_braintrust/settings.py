@@ -17,6 +17,8 @@ from pytest_braintrust.trials import MOST, is_number
 DEFAULT_API_URL = "https://api.braintrust.dev"
 DEFAULT_APP_URL = "https://www.braintrust.dev"
 DEFAULT_FLUSH_TIMEOUT = 30.0
+#: Many: small plans of Braintrust allow some twenty pages a minute.
+DEFAULT_PAGE_SIZE = 5_000
 
 #: Where the store lies, under the rootdir.
 STORE_DIRECTORY = ".braintrust"
@@ -51,6 +53,12 @@ class Settings:
     baseline: str | None
     #: None where there is no key, or no upload was asked for.
     connection: Connection | None
+    #: The same, also where nothing is to be uploaded: datasets come from there.
+    reach: Connection | None
+    #: Whether nothing is to be asked of Braintrust.
+    offline: bool
+    #: Rows in one page of a dataset's download.
+    page_size: int
     #: The key, also where nothing is uploaded: it is taken out of what is kept.
     api_key: str | None = field(repr=False)
     record_all: bool
@@ -73,7 +81,8 @@ def resolve(read: Given, rootdir: Path) -> Settings:
         SettingsError: a value cannot be used; the text names where it was given.
     """
     connection = connection_from(read)
-    upload = not read.switch("no_upload")
+    offline = read.switch("offline")
+    upload = not offline and not read.switch("no_upload")
     return Settings(
         project=read.text("project") or rootdir.name or "pytest",
         project_forced=bool(read.option("project")),
@@ -81,6 +90,9 @@ def resolve(read: Given, rootdir: Path) -> Settings:
         metadata=_declared(read),
         baseline=read.text("baseline"),
         connection=connection if upload else None,
+        reach=connection,
+        offline=offline,
+        page_size=_page_size(read),
         api_key=read.text("api_key", from_ini=False),
         record_all=read.switch("all"),
         trials=_trials(read),
@@ -186,6 +198,16 @@ def _trials(read: Given) -> int:
         msg = f"{read.where('trials')}: {text!r} is not a number from 1 to {MOST:,}"
         raise SettingsError(msg)
     return number
+
+
+def _page_size(read: Given) -> int:
+    text = read.text("page_size")
+    if text is None:
+        return DEFAULT_PAGE_SIZE
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{read.where('page_size')}: {text!r} is not a number of rows"
+        raise SettingsError(msg)
+    return int(text)
 
 
 def _seconds(read: Given) -> float:

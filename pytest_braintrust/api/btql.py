@@ -21,9 +21,7 @@ from pytest_braintrust.api.paging import Cursors
 from pytest_braintrust.api.rows import DatasetRow, Event
 from pytest_braintrust.errors import BadAnswer
 from pytest_braintrust.jsonable import clean, dumps
-
-#: Rows in a page. Many: small plans allow some twenty of these requests a minute.
-PAGE_SIZE = 5_000
+from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
 
 #: How much of a page is held in memory before it goes to disk.
 _IN_MEMORY = 1024 * 1024
@@ -59,7 +57,7 @@ class Downloads(Calls):
         version: str | None = None,
         filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - its name in BTQL
         limit: int | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = DEFAULT_PAGE_SIZE,
     ) -> Iterator[DatasetRow]:
         """The rows of a dataset; see `download_lines`."""
         lines = self.download_lines(
@@ -79,7 +77,7 @@ class Downloads(Calls):
         version: str | None = None,
         filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - its name in BTQL
         limit: int | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = DEFAULT_PAGE_SIZE,
     ) -> Iterator[Event]:
         """The rows of an experiment; see `download_lines`."""
         lines = self.download_lines(
@@ -100,7 +98,7 @@ class Downloads(Calls):
         version: str | None = None,
         filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - its name in BTQL
         limit: int | None = None,
-        page_size: int = PAGE_SIZE,
+        page_size: int = DEFAULT_PAGE_SIZE,
     ) -> Iterator[Line]:
         """The rows of a dataset or experiment as lines of JSON, one by one.
 
@@ -136,7 +134,7 @@ class Downloads(Calls):
         *,
         version: str | None = None,
         filter: str | Mapping[str, Any] | None = None,  # noqa: A002 - its name in BTQL
-        page_size: int = PAGE_SIZE,
+        page_size: int = DEFAULT_PAGE_SIZE,
         cursor: str | None = None,
     ) -> Iterator[Page]:
         """The rows as pages, for whoever wants to go on later where a page ended.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pytest_braintrust.api import answers
 from pytest_braintrust.api.calls import Calls, at
 from pytest_braintrust.api.models import Dataset
 from pytest_braintrust.api.paging import PAGE
@@ -55,6 +56,15 @@ class Datasets(Calls):
             Refused, Rejected: there is none that this key may see.
         """
         return Dataset.read(self._get(at("dataset", dataset_id)))
+
+    def count_dataset_rows(self, dataset_id: str) -> int | None:
+        """How many rows a dataset has now; None where the server does not say."""
+        path = at("dataset", dataset_id)
+        answer = self._get(f"{path}/summarize", {"summarize_data": "true"})
+        total = answers.maybe_number(
+            answers.mapping(answer, "data_summary"), "total_records"
+        )
+        return None if total is None else int(total)
 
     def insert_dataset_rows(
         self, dataset_id: str, rows: Iterable[Mapping[str, Any]]

@@ -51,6 +51,11 @@ class About:
     id: str | None = None
     version: str | None = None
 
+    @property
+    def shown(self) -> str:
+        """Its whole name."""
+        return self.name if self.project is None else f"{self.project}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -70,7 +75,7 @@ class Table:
         try:
             return DatasetRow.read(rows.decoded(line), self.about.id)
         except (ValueError, KeyError, TypeError):
-            msg = f"row {index + 1} of dataset {self.about.name} was changed meanwhile"
+            msg = f"row {index + 1} of dataset {self.about.shown} was changed meanwhile"
             raise DatasetError(msg) from None
 
 
@@ -138,13 +143,13 @@ def of_lines(path: Path, about: About, reference: Reference) -> Table:
         offset = 0
         for line in file:
             row = rows.decoded(line)
-            where = f"row {plain_text(str(row.get('id')))} of dataset {about.name}"
+            where = f"row {plain_text(str(row.get('id')))} of dataset {about.shown}"
             rows.check(row, where)
             labels.add(row, rows.row_id(row), where)
             offsets.append(offset)
             offset += len(line)
     if not offsets:
-        _no_rows(about.name, reference)
+        _no_rows(about.shown, reference)
     return Table(about, labels.unique(), Placed(path, offsets))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_braintrust import folder
 from pytest_braintrust.errors import StoreCorrupt, StoreError, StoreTooNew
 from pytest_braintrust.store.schema import MIGRATIONS
 
@@ -21,8 +22,6 @@ BUSY_SECONDS = 20.0
 #: SQLITE_CORRUPT and SQLITE_NOTADB, and how they read where no code is given.
 _DAMAGED = {11, 26}
 _DAMAGED_TEXTS = ("malformed", "not a database")
-
-_GITIGNORE = "# Written by pytest-braintrust.\n*\n"
 
 
 @dataclass(slots=True)
@@ -127,12 +126,9 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
 
 
 def _make(directory: Path) -> None:
-    """Make the directory as pytest makes its cache: ignored by git, for us alone."""
+    """Make the directory, and the file for us alone."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ignore = directory / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text(_GITIGNORE, encoding="utf-8")
+        folder.make(directory)
         path = directory / FILE_NAME
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -40,6 +40,9 @@ class StoredExperiment:
     transfer: str | None
     #: The version of it that was pulled last.
     remote_version: int | None
+    #: The dataset on Braintrust that its cases come from, where there is one.
+    dataset_id: str | None
+    dataset_version: str | None
 
 
 @dataclass(frozen=True, slots=True)

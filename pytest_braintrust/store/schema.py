@@ -22,7 +22,9 @@ MIGRATIONS: tuple[str, ...] = (
         remote_name TEXT,
         url TEXT,
         upload_error TEXT,
-        base TEXT
+        base TEXT,
+        dataset_id TEXT,
+        dataset_version TEXT
     );
     CREATE INDEX experiments_session ON experiments (session_id);
     CREATE TABLE rows (

@@ -44,6 +44,9 @@ class NewExperiment:
     #: The experiment that it is compared with: here, and on Braintrust.
     base: str | None = None
     base_remote_id: str | None = None
+    #: The dataset on Braintrust that its cases come from, where there is one.
+    dataset_id: str | None = None
+    dataset_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
     with store.transaction() as connection:
         connection.execute(
             "INSERT OR IGNORE INTO experiments (id, session_id, project, name, "
-            "created_at, repo_info, metadata, api_url, base) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, repo_info, metadata, api_url, base, dataset_id, "
+            "dataset_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new.id,
                 new.session_id,
@@ -81,6 +84,8 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
                 dumps(clean(new.metadata)),
                 new.api_url,
                 new.base,
+                new.dataset_id,
+                new.dataset_version,
             ),
         )
     return experiment(store, new.id)

@@ -68,6 +68,24 @@ def summarize(call: Call, object_id: str) -> Any:
     return {**answer, "comparison_experiment_name": name, "scores": scores}
 
 
+def summarize_dataset(call: Call, object_id: str) -> Any:
+    dataset = call.find("dataset", object_id)
+    asked = call.request.param("summarize_data") or "false"
+    expect(asked in {"true", "false"}, "summarize_data", "expected a boolean")
+    project = call.state.project_of(dataset)
+    page = f"{call.state.app_url}/app/p/{quote(project['name'], safe='')}"
+    answer = {
+        "project_name": project["name"],
+        "dataset_name": dataset["name"],
+        "project_url": page,
+        "dataset_url": f"{page}/datasets/{quote(dataset['name'], safe='')}",
+    }
+    if asked == "true":
+        count = len(call.state.logs[dataset["id"]].current())
+        answer["data_summary"] = {"total_records": count}
+    return answer
+
+
 def _addresses(call: Call, experiment: Object) -> Object:
     project = call.state.project_of(experiment)
     org = call.state.get("organization", project["org_id"]) or {}

@@ -52,6 +52,7 @@ _ROUTES: dict[str, Handler] = {
     "GET /v1/project/{id}": partial(objects.get, kind="project"),
     **{path: call for kind in KINDS for path, call in _of_kind(kind).items()},
     "GET /v1/experiment/{id}/summarize": events.summarize,
+    "GET /v1/dataset/{id}/summarize": events.summarize_dataset,
     "POST /btql": btql,
     "GET /v1/role": _listing("role", role_name="name"),
     "GET /v1/user": _listing("user", **_USERS),

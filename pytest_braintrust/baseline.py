@@ -1,24 +1,31 @@
-"""Choose the run that a run is compared with."""
+"""Choose the run that a run is compared with.
+
+The same rules for the runs of a store and for those on Braintrust: they are pure, over
+what is known of each run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-from pytest_braintrust.errors import BaselineError
-from pytest_braintrust.git import ancestors
-from pytest_braintrust.store import reading
+from pytest_braintrust import exchange, git, naming
+from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
+from pytest_braintrust.naming import Candidate
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
+T = TypeVar("T")
+
 #: How a baseline was found: by its place in history, or by what was named.
-How: TypeAlias = Literal["ancestor", "previous", "branch", "name"]
+How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file"]
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.
 _ENDED = (0, 1)
 
+_FILE_SUFFIX = ".jsonl"
 
 #: In the metadata of a run of those tests alone that had got worse: it says too little
 #: of the suite to be compared with.
@@ -44,95 +51,146 @@ class Subject:
 
     project: str
     branch: str | None
-    commit: str | None
     root: Path
     #: The run itself, where it has started, is not its own past.
     number: int | None = None
 
 
-def find(store: Store, subject: Subject, asked: str | None) -> Baseline | None:
-    """Find the baseline that was asked for, or the usual one.
+@dataclass(frozen=True, slots=True)
+class Past(Generic[T]):
+    """A run that ended by itself, as the rules see it."""
+
+    candidate: Candidate[T]
+    #: Whether it ran on changes that its commit has not.
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picked(Generic[T]):
+    """The run that the rules choose, and by which of them."""
+
+    thing: T
+    how: How
+
+
+def find(
+    store: Store, subject: Subject, asked: str | None, *, folder: Path | None = None
+) -> Baseline | None:
+    """Find the baseline that was asked for in the store, or the usual one.
 
     Args:
         store: Where runs are.
         subject: The run that is to be compared.
-        asked: `previous` (the last finished run of the project on this branch),
-            `ancestor` (the nearest ancestor commit of HEAD that has a finished run),
-            the name of an experiment, or a branch, whose last finished run it is.
-            None: the ancestor's, or else the previous one.
+        asked: What `pick` takes, or a file that `export` wrote.
+        folder: What a file's name is relative to; None: no name is a file's.
 
-    Returns None where there is no such run yet and nothing was named.
+    Returns None where there is no such run yet.
 
     Raises:
-        BaselineError: what was named does not exist in the store.
+        BaselineError: a run was named that does not exist, or a file is none.
         StoreError: the store could not be read.
     """
-    candidates = _finished(store, subject)
-    if asked is None:
-        return _ancestor(candidates, subject) or _previous(candidates, subject)
-    if asked == "ancestor":
-        return _ancestor(candidates, subject)
-    if asked == "previous":
-        return _previous(candidates, subject)
-    found = _named(candidates, asked) or _of_branch(candidates, asked)
-    if found is None:
-        msg = (
-            f"no finished run of project {subject.project!r} is named {asked!r} or on "
-            "a branch of that name; `pytest-braintrust list` shows what there is"
-        )
-        raise BaselineError(msg)
-    return found
-
-
-def _finished(store: Store, subject: Subject) -> list[StoredExperiment]:
-    """Runs of the project that ended by themselves, newest first."""
-    return [
-        each
-        for each in reversed(reading.experiments(store, project=subject.project))
-        if each.exit_status in _ENDED
-        and each.number != subject.number
-        and SELECTED not in each.metadata
+    if folder is not None and asked is not None and _is_file(folder / asked):
+        return _of_file(store, folder / asked)
+    every = naming.newest_first(store, project=subject.project)
+    past = [
+        Past(naming.candidate(each), bool((each.repo_info or {}).get("dirty")))
+        for each in every
+        if is_whole(each) and each.number != subject.number
     ]
+    picked = pick(past, subject, asked)
+    return None if picked is None else Baseline(picked.thing, picked.how)
 
 
-def _ancestor(
-    candidates: Sequence[StoredExperiment], subject: Subject
-) -> Baseline | None:
-    """The newest run of the nearest ancestor; of HEAD itself where it is changed."""
-    by_commit: dict[str, StoredExperiment] = {}
-    for each in candidates:
-        info = each.repo_info or {}
-        if info.get("commit") and not info.get("dirty"):
-            by_commit.setdefault(info["commit"], each)
-    for commit in ancestors(subject.root) if by_commit else ():
+def is_whole(run: StoredExperiment) -> bool:
+    """Whether a run ended by itself and ran all that it was to run."""
+    cut_short = run.exit_status not in _ENDED or run.tests.get("not_run", 0)
+    return not cut_short and SELECTED not in run.metadata
+
+
+def pick(
+    past: Sequence[Past[T]], subject: Subject, asked: str | None
+) -> Picked[T] | None:
+    """Choose among the runs of a project, newest first.
+
+    Args:
+        past: Those that ended by themselves.
+        subject: The run that is to be compared.
+        asked: `previous` (the last run on this branch), `ancestor` (the last run of
+            the nearest ancestor commit of HEAD that has one, HEAD itself counted;
+            runs on uncommitted changes are no run of a commit), or what
+            `naming.resolve` takes: a name, an id, a branch. None: the ancestor's, or
+            else the previous one.
+
+    Returns None where there is no such run yet: a branch need not have one.
+
+    Raises:
+        BaselineError: what was named is no run and no branch.
+    """
+    if asked is None:
+        return _ancestor(past, subject) or _previous(past, subject)
+    if asked == "ancestor":
+        return _ancestor(past, subject)
+    if asked == "previous":
+        return _previous(past, subject)
+    return _named(past, subject, asked)
+
+
+def _ancestor(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
+    by_commit: dict[str, Candidate[T]] = {}
+    for each in past:
+        if each.candidate.commit and not each.dirty:
+            by_commit.setdefault(each.candidate.commit, each.candidate)
+    for commit in git.ancestors(subject.root) if by_commit else ():
         if commit in by_commit:
-            return Baseline(by_commit[commit], "ancestor")
+            return Picked(by_commit[commit].thing, "ancestor")
     return None
 
 
-def _previous(
-    candidates: Sequence[StoredExperiment], subject: Subject
-) -> Baseline | None:
-    found = (
-        each
-        for each in candidates
-        if (each.repo_info or {}).get("branch") == subject.branch
-    )
-    return _first(found, "previous")
-
-
-def _named(candidates: Sequence[StoredExperiment], name: str) -> Baseline | None:
-    found = (each for each in candidates if name in {each.name, each.remote_name})
-    return _first(found, "name")
-
-
-def _of_branch(candidates: Sequence[StoredExperiment], branch: str) -> Baseline | None:
-    found = (
-        each for each in candidates if (each.repo_info or {}).get("branch") == branch
-    )
-    return _first(found, "branch")
-
-
-def _first(found: Iterator[StoredExperiment], how: How) -> Baseline | None:
+def _previous(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
+    found = (e.candidate for e in past if e.candidate.branch == subject.branch)
     first = next(found, None)
-    return None if first is None else Baseline(first, how)
+    return None if first is None else Picked(first.thing, "previous")
+
+
+def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] | None:
+    candidates = [each.candidate for each in past]
+    try:
+        thing = naming.choose(candidates, asked)
+    except NamingError as error:
+        # The first run of a project, or of a branch, is no mistake.
+        if not past or git.is_branch(subject.root, asked):
+            return None
+        msg = f"{error}, of those that ended by themselves"
+        raise BaselineError(msg) from None
+    found = next(each for each in candidates if each.thing is thing)
+    return Picked(thing, "branch" if found.branch == asked else "name")
+
+
+def why_none(root: Path, asked: str | None) -> str:
+    """Say why there is no baseline, where one was asked for; else ""."""
+    if asked is None:
+        return ""
+    if asked == "previous":
+        return "this branch has no earlier finished run"
+    if asked != "ancestor":
+        return f"{naming.short(asked)} has no finished run"
+    if git.is_shallow(root):
+        return "this clone is shallow: fetch its history to find earlier commits"
+    return "neither this commit nor one before it has a finished run"
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a name is meant as a file: by its ending where there is none."""
+    return path.is_file() or path.suffix == _FILE_SUFFIX
+
+
+def _of_file(store: Store, path: Path) -> Baseline:
+    try:
+        known = exchange.import_file(store, path).experiment
+    except ExchangeError as error:
+        raise BaselineError(str(error)) from None
+    if known.exit_status not in _ENDED:
+        msg = f"the run in {path} did not end by itself: export one that did"
+        raise BaselineError(msg)
+    return Baseline(known, "file")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -65,10 +66,47 @@ def repo_info(root: Path, environ: Mapping[str, str] = os.environ) -> RepoInfo |
     return info
 
 
+#: The branch that a CI's change is to go into, and what a project's main one is called.
+_TARGET_VARIABLES = (
+    "GITHUB_BASE_REF",
+    "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+    "CI_DEFAULT_BRANCH",
+    "CHANGE_TARGET",
+)
+_USUAL_BRANCHES = ("main", "master")
+
+
 def ancestors(root: Path, *, most: int = 2_000) -> list[str]:
-    """HEAD and the commits before it, the nearest first; none without git."""
-    found = _git(root, "rev-list", f"--max-count={most}", "HEAD")
-    return found.split() if found else []
+    """HEAD and the commits before it, the nearest first; none without git.
+
+    Near is what is few steps away; at the same number of steps the first parent of a
+    merge, the branch that was merged into, goes before the others.
+    """
+    told = _git(root, "rev-list", "--parents", f"--max-count={most}", "HEAD")
+    lines = [line.split() for line in told.splitlines()] if told else []
+    parents = {commit: before for commit, *before in lines}
+    found = dict.fromkeys([lines[0][0]]) if lines else {}
+    queue = deque(found)
+    while queue:
+        fresh = [each for each in parents[queue.popleft()] if each not in found]
+        known = [each for each in fresh if each in parents]
+        found.update(dict.fromkeys(known))
+        queue.extend(known)
+    return list(found)
+
+
+def is_shallow(root: Path) -> bool:
+    """Whether a clone has a part of the history only, as CI makes them."""
+    return _git(root, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def is_branch(root: Path, name: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a name is that of a branch here, or of one that a CI knows of."""
+    targets = (environ.get(each) for each in _TARGET_VARIABLES)
+    if name in {*_USUAL_BRANCHES, *targets, _branch(root, environ)}:
+        return True
+    pattern = f"refs/remotes/*/{name}"
+    return bool(_git(root, "for-each-ref", "--count=1", f"refs/heads/{name}", pattern))
 
 
 def _branch(root: Path, environ: Mapping[str, str]) -> str | None:

@@ -70,9 +70,9 @@ class Judgement:
 
     experiment: StoredExperiment
     measures: RunMeasures
-    #: The baseline that was asked for by name; None: the usual one.
-    asked: str | None
     baseline: Baseline | None
+    #: Why there is no baseline, where one was asked for; else "".
+    why_none: str
     comparison: RunComparison | None
     verdicts: tuple[Verdict, ...]
     #: The worst of what got worse.
@@ -80,7 +80,12 @@ class Judgement:
 
 
 def judgement(
-    store: Store, experiment: StoredExperiment, base: Baseline | None, asked: Asked
+    store: Store,
+    experiment: StoredExperiment,
+    base: Baseline | None,
+    asked: Asked,
+    *,
+    why_none: str = "",
 ) -> Judgement:
     """Compare an experiment with its baseline and judge it by gates.
 
@@ -98,8 +103,8 @@ def judgement(
     return Judgement(
         experiment=experiment,
         measures=measures,
-        asked=asked.baseline,
         baseline=base,
+        why_none=why_none,
         comparison=compared,
         verdicts=tuple(gates.judge(asked.gates, measures, compared)),
         details=tuple(worst),
@@ -112,6 +117,8 @@ class Judge:
 
     asked: Asked
     root: Path
+    #: What the name of a file is relative to.
+    folder: Path
     repo_info: Mapping[str, Any] | None
     _baselines: dict[str, Baseline] = field(default_factory=dict)
 
@@ -122,17 +129,21 @@ class Judge:
             BaselineError: what was named exists in none of them.
             StoreError: the store could not be read.
         """
-        missing: BaselineError | None = None
+        missing: list[BaselineError] = []
         for each in dict.fromkeys((project, *reading.projects(store))):
+            # A file is the baseline of the run's project, whatever that was called
+            # where the file was written.
+            folder = self.folder if each == project else None
+            asked = self.asked.baseline
             try:
-                found = baseline.find(store, self._subject(each), self.asked.baseline)
+                found = baseline.find(store, self._subject(each), asked, folder=folder)
             except BaselineError as error:
-                missing = missing or error
+                missing.append(error)
                 continue
             if found is not None:
                 self._baselines[each] = found
-        if missing is not None and not self._baselines:
-            raise missing
+        if missing and not self._baselines:
+            raise missing[0]
 
     def bases(self) -> dict[str, tuple[str, str | None]]:
         """By project, the baseline's id in the store and on Braintrust."""
@@ -165,8 +176,9 @@ class Judge:
             StoreError: the store could not be read.
         """
         found = self._baselines.get(experiment.project)
-        return judgement(store, experiment, found, self.asked)
+        why = "" if found else baseline.why_none(self.root, self.asked.baseline)
+        return judgement(store, experiment, found, self.asked, why_none=why)
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}
-        return Subject(project, info.get("branch"), info.get("commit"), self.root)
+        return Subject(project, info.get("branch"), self.root)

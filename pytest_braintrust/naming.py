@@ -76,7 +76,7 @@ def resolve(
         StoreError: the store could not be read.
     """
     found = [each for each in newest_first(store, project=project) if only(each)]
-    return choose([_candidate(each) for each in found], text)
+    return choose([candidate(each) for each in found], text)
 
 
 def newest_first(store: Store, *, project: str | None = None) -> list[StoredExperiment]:
@@ -85,7 +85,8 @@ def newest_first(store: Store, *, project: str | None = None) -> list[StoredExpe
     return sorted(found, key=lambda e: (e.created_at, e.number), reverse=True)
 
 
-def _candidate(each: StoredExperiment) -> Candidate[StoredExperiment]:
+def candidate(each: StoredExperiment) -> Candidate[StoredExperiment]:
+    """What an experiment of the store may be called by."""
     info = each.repo_info or {}
     return Candidate(
         thing=each,

@@ -217,7 +217,8 @@ class Starter:
         config, plan = self._config, self._plan
         settings = plan.settings
         run = describe(config, settings)
-        judge = Judge(plan.asked, config.rootpath, run.repo_info)
+        folder = config.invocation_params.dir
+        judge = Judge(plan.asked, config.rootpath, folder, run.repo_info)
         try:
             store, note = open_somewhere(settings.store)
             judge.choose(store, run.project)

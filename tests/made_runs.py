@@ -53,6 +53,7 @@ def store_run(  # noqa: PLR0913 - what a run is
     repo_info: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     exit_status: int | None = 0,
+    counts: Mapping[str, int] | None = None,
     base: str | None = None,
 ) -> StoredExperiment:
     """Add a run; `exit_status` None leaves it as if it still went on."""
@@ -72,7 +73,13 @@ def store_run(  # noqa: PLR0913 - what a run is
     changes = ((experiment.number, Put(_row(each, at), final=True)) for each in told)
     writing.change(store, changes)
     if exit_status is not None:
-        writing.finish(store, new.session_id, at=at, exit_status=exit_status, tests={})
+        writing.finish(
+            store,
+            new.session_id,
+            at=at,
+            exit_status=exit_status,
+            tests=counts or {},
+        )
     return reading.experiment(store, new.id)
 
 

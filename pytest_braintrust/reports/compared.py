@@ -21,10 +21,7 @@ _HOW = {
     "previous": "previous run of this branch",
     "branch": "last run of that branch",
     "name": "by name",
-}
-_MISSING = {
-    "ancestor": "no commit before this one has a finished run",
-    "previous": "this branch has no earlier finished run",
+    "file": "from a file",
 }
 _STYLES = {
     "better": "green",
@@ -58,10 +55,7 @@ def base_text(judged: Judgement) -> str:
     if judged.baseline is not None:
         name = name_of(judged.baseline.name)
         return f"{name} ({_HOW[judged.baseline.how]})"
-    if judged.asked is None:
-        return ""
-    why = _MISSING.get(judged.asked, f"no finished run of {name_of(judged.asked)}")
-    return f"none: {why}"
+    return f"none: {judged.why_none}" if judged.why_none else ""
 
 
 def headline(comparison: RunComparison) -> Line:

@@ -1,0 +1,267 @@
+"""The run that a run is compared with is the one that was meant, in real repositories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import Suite
+from made_runs import scored, store_run
+from test_comparison import written
+
+from pytest_braintrust import baseline, exchange, git
+from pytest_braintrust.baseline import Subject
+from pytest_braintrust.errors import BaselineError
+from pytest_braintrust.store.connection import Store, open_store
+from pytest_braintrust.store.reading import StoredExperiment
+
+TESTS = scored("exact", [1.0])
+
+
+@pytest.fixture(autouse=True)
+def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs these tests is not what they are about."""
+    for name in list(os.environ):
+        if name.startswith(("GITHUB_", "GIT_", "CI_", "BRANCH", "BUILD", "CHANGE_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+@dataclass
+class Repository:
+    """A repository of its own, whose commits have runs."""
+
+    root: Path
+    store: Store
+
+    def git(self, *arguments: str) -> str:
+        name = ("-c", "user.name=n", "-c", "user.email=e@example.com")
+        command = ["git", *name, "-c", "commit.gpgsign=false", *arguments]
+        return subprocess.run(
+            command, cwd=self.root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self, text: str, *more: str) -> str:
+        (self.root / "file").write_text(text)
+        self.git("add", "file")
+        self.git("commit", "-q", "-m", text, *more)
+        return self.git("rev-parse", "HEAD")
+
+    def run(self, name: str = "", **more: object) -> StoredExperiment:
+        """A run of HEAD as it stands."""
+        info = git.repo_info(self.root)
+        return store_run(self.store, TESTS, name=name, repo_info=info, **more)  # type: ignore[arg-type]
+
+    def find(self, asked: str | None = None) -> tuple[str, str] | None:
+        """The name of the baseline of a run that would start now, and how."""
+        info = git.repo_info(self.root) or {}
+        subject = Subject("p", info.get("branch"), self.root)
+        found = baseline.find(self.store, subject, asked, folder=self.root)
+        return None if found is None else (found.name, found.how)
+
+
+@pytest.fixture
+def repo(tmp_path: Path, store: Store) -> Repository:
+    root = tmp_path / "repo"
+    root.mkdir()
+    made = Repository(root, store)
+    made.git("init", "-q", "-b", "main")
+    made.commit("one")
+    return made
+
+
+def test_the_first_run_has_none(repo: Repository) -> None:
+    """Whatever was asked for, but for what is neither run nor branch nor file."""
+    for asked in (None, "ancestor", "previous", "main", "latest"):
+        assert repo.find(asked) is None
+    repo.run(project="another")
+    assert repo.find() is None
+
+
+def test_the_usual_one_is_the_nearest_ancestors_and_else_the_previous(
+    repo: Repository,
+) -> None:
+    """The newest run of the nearest commit that has one, HEAD itself counted."""
+    repo.run("one")
+    repo.run("one again")
+    repo.commit("two")
+    repo.commit("three")
+    assert repo.find() == ("one again", "ancestor")
+    repo.run("three")
+    repo.run("one on a new branch", metadata={"model": "m"})
+    repo.git("checkout", "-q", "-b", "topic", "HEAD~1")
+    assert repo.find() == ("one again", "ancestor")
+    repo.git("checkout", "-q", "--orphan", "fresh")
+    repo.commit("no past")
+    assert repo.find() is None
+    (repo.root / "file").write_text("changed")
+    repo.run("dirty on fresh")
+    assert repo.find() == ("dirty on fresh", "previous")
+    assert repo.find("ancestor") is None
+
+
+def test_a_dirty_run_is_no_run_of_its_commit(repo: Repository) -> None:
+    """It has changes that the commit has not; it is the previous one of its branch."""
+    repo.run("clean")
+    (repo.root / "file").write_text("changed")
+    repo.run("dirty")
+    assert repo.find("ancestor") == ("clean", "ancestor")
+    assert repo.find("previous") == ("dirty", "previous")
+
+
+def test_a_merge_has_two_pasts_and_the_nearest_counts(repo: Repository) -> None:
+    """As steps go; of two that are as near, the branch that was merged into."""
+    repo.run("one")
+    repo.git("checkout", "-q", "-b", "topic")
+    repo.commit("topic")
+    repo.run("on topic")
+    repo.git("checkout", "-q", "main")
+    repo.commit("two")
+    repo.run("on main")
+    repo.git("merge", "-q", "--no-ff", "-s", "ours", "topic", "-m", "merged")
+    assert repo.find() == ("on main", "ancestor")
+    repo.commit("after")
+    assert repo.find() == ("on main", "ancestor")
+    repo.git("checkout", "-q", "-b", "other", "topic")
+    repo.commit("other")
+    assert repo.find() == ("on topic", "ancestor")
+
+
+def test_a_detached_head_has_ancestors_and_no_branch(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the CI says which branch it checked out."""
+    repo.run("one")
+    repo.commit("two")
+    repo.git("checkout", "-q", "--detach")
+    assert repo.find() == ("one", "ancestor")
+    assert repo.find("previous") is None
+    monkeypatch.setenv("GITHUB_HEAD_REF", "main")
+    assert repo.find("previous") == ("one", "previous")
+
+
+def test_a_shallow_clone_knows_few_ancestors(
+    repo: Repository, store: Store, tmp_path: Path
+) -> None:
+    """The previous run of the branch stands in; asked for, it is said why."""
+    repo.run("one")
+    repo.commit("two")
+    clone = tmp_path / "clone"
+    address = f"file://{repo.root}"
+    repo.git("clone", "-q", "--depth=1", address, str(clone))
+    shallow = Repository(clone, store)
+    assert shallow.find("ancestor") is None
+    assert shallow.find() == ("one", "previous")
+    assert baseline.why_none(clone, "ancestor").startswith("this clone is shallow")
+    assert not git.is_shallow(repo.root)
+
+
+def test_without_a_repository_runs_have_no_branch_in_common(
+    store: Store, tmp_path: Path
+) -> None:
+    """And are each other's past."""
+    plain = Repository(tmp_path, store)
+    plain.run("earlier")
+    assert git.repo_info(tmp_path) is None
+    assert plain.find() == ("earlier", "previous")
+
+
+def test_a_run_that_did_not_end_is_none(repo: Repository) -> None:
+    """Interrupted, killed, still running, stopped by -x, or of a part of the suite."""
+    repo.run("whole")
+    repo.run("interrupted", exit_status=2)
+    repo.run("killed", exit_status=None)
+    repo.run("stopped", counts={"not_run": 3})
+    repo.run("selected", metadata={"selected": "regressed"})
+    for asked in (None, "ancestor", "previous", "main"):
+        name, _ = repo.find(asked) or ("", "")
+        assert name == "whole"
+    with pytest.raises(BaselineError, match="no experiment interrupted"):
+        repo.find("interrupted")
+    repo.run("failed", exit_status=1)
+    assert repo.find() == ("failed", "ancestor")
+
+
+def test_a_name_a_branch_or_a_place_in_time(repo: Repository) -> None:
+    """As every command takes them."""
+    repo.run("monday")
+    repo.git("checkout", "-q", "-b", "topic")
+    repo.commit("topic")
+    repo.run("tuesday")
+    assert repo.find("monday") == ("monday", "name")
+    assert repo.find("main") == ("monday", "branch")
+    assert repo.find("topic") == ("tuesday", "branch")
+    assert repo.find("latest~1") == ("monday", "name")
+    assert repo.find("tue") == ("tuesday", "name")
+    assert repo.find("p/monday") == ("monday", "name")
+
+
+def test_a_misspelt_name_is_an_error_and_a_branch_without_runs_is_none(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Branches of this clone, of its remotes, and the one that a CI merges into."""
+    repo.run("monday")
+    with pytest.raises(BaselineError, match="there is no experiment mondey; close"):
+        repo.find("mondey")
+    repo.git("branch", "release/1")
+    assert repo.find("release/1") is None
+    repo.git("update-ref", "refs/remotes/origin/elsewhere", "HEAD")
+    assert repo.find("elsewhere") is None
+    monkeypatch.setenv("GITHUB_BASE_REF", "stable")
+    assert repo.find("stable") is None
+    assert baseline.why_none(repo.root, "stable") == "stable has no finished run"
+
+
+def test_a_file_that_export_wrote(repo: Repository, tmp_path: Path) -> None:
+    """Whatever its project was called; a second time it is the same run."""
+    elsewhere = open_store(tmp_path / "elsewhere")
+    run = store_run(elsewhere, TESTS, name="committed", project="called otherwise")
+    exchange.export_file(elsewhere, run, repo.root / "base.jsonl")
+    cut = store_run(elsewhere, TESTS, exit_status=2)
+    exchange.export_file(elsewhere, cut, repo.root / "cut.jsonl")
+    elsewhere.close()
+    assert repo.find("base.jsonl") == ("committed", "file")
+    assert repo.find("base.jsonl") == ("committed", "file")
+    with pytest.raises(BaselineError, match="did not end by itself"):
+        repo.find("cut.jsonl")
+    with pytest.raises(BaselineError, match=r"cannot read .*none.jsonl: No such file"):
+        repo.find("none.jsonl")
+    with pytest.raises(BaselineError, match="not the first line of a file that"):
+        repo.find("file")
+
+
+def test_a_run_notes_its_baseline_and_says_it(suite: Suite) -> None:
+    """In the store, by the id of the run; what is asked for and not there is told."""
+    suite.write(test_a=written(1, 1))
+    first = suite.run("--braintrust-baseline=main", "--braintrust-experiment=monday")
+    assert first.status == 0
+    assert "baseline    none: main has no finished run" in first.section
+    second = suite.run()
+    assert "baseline    monday (previous run of this branch)" in second.section
+    monday, later = second.experiments()
+    assert (monday["base"], later["base"]) == (None, monday["id"])
+    wrong = suite.run("--braintrust-baseline=mondey")
+    assert wrong.status == 4
+    assert "--braintrust-baseline: there is no experiment mondey; close are" in wrong
+    assert len(wrong.experiments()) == 2
+    suite.ini("braintrust_baseline = monday")
+    assert "baseline    monday (by name)" in suite.run().section
+
+
+def test_a_run_that_was_stopped_is_no_baseline(suite: Suite) -> None:
+    """`-x` and Ctrl-C leave runs that measured a part."""
+    stopped = "def test_a(bt_score): assert 0\ndef test_b(bt_score): pass\n"
+    assert suite.write(test_a=stopped).run("-x").status == 1
+    interrupted = "def test_a(bt_score): raise KeyboardInterrupt\n"
+    assert suite.write(test_a=interrupted).run().status == 2
+    assert "baseline" not in suite.write(test_a=written(1)).run().section

@@ -86,17 +86,19 @@ class Sender:
         return total
 
     def _batches(self, number: int, *, final_only: bool) -> Iterator[list[UnsentRow]]:
-        after = 0
-        while not self.stop():
-            batch = self._next_batch(number, after, final_only=final_only)
-            if not batch:
-                return
-            yield batch
-            after = batch[-1].position
+        after, full = 0, True
+        # A batch that is not full was the last: rows that were recorded while it was
+        # sent go together with the next ones, not by twos and threes.
+        while full and not self.stop():
+            batch, full = self._next_batch(number, after, final_only=final_only)
+            if batch:
+                yield batch
+                after = batch[-1].position
 
     def _next_batch(
         self, number: int, after: int, *, final_only: bool
-    ) -> list[UnsentRow]:
+    ) -> tuple[list[UnsentRow], bool]:
+        """The rows of one request, and whether there was no room for more."""
         batch: list[UnsentRow] = []
         size = 0
         found = reading.unsent(
@@ -105,9 +107,9 @@ class Sender:
         for row in found:
             size += len(row.event) + 1
             if batch and size > self._batch_bytes:
-                break
+                return batch, True
             batch.append(row)
-        return batch
+        return batch, len(batch) == MAX_BATCH_ROWS
 
     def _send(self, remote_id: str, batch: list[UnsentRow]) -> Sent:
         insertion = _Insertion(self.store, self.client, remote_id)

@@ -1,0 +1,142 @@
+"""Whatever goes wrong on the way, the server ends up with exactly what was recorded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fake_braintrust import FakeBraintrust
+from fake_braintrust.faults import (
+    Action,
+    Fault,
+    answer,
+    busy,
+    drip,
+    html,
+    raw,
+    reset,
+    truncated,
+    wrong_types,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_braintrust import events
+from pytest_braintrust.api.client import BraintrustClient
+from pytest_braintrust.api.http import Timeouts
+from pytest_braintrust.api.retry import ONCE
+from pytest_braintrust.errors import ApiError
+from pytest_braintrust.events import Case, Ids, Row, Run
+from pytest_braintrust.fields import checked
+from pytest_braintrust.settings import Connection
+from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.connection import Store, open_store
+from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.writing import NewExperiment, Put
+from pytest_braintrust.uploader import Sender
+
+FAULTS: dict[str, Callable[[], Action]] = {
+    "429": lambda: busy(429),
+    "503": lambda: busy(503),
+    "500": lambda: answer(500),
+    "413": lambda: answer(413),
+    "reset before": lambda: reset(apply=False),
+    "reset after": lambda: reset(apply=True),
+    "cut off": truncated,
+    "HTML": lambda: html(200),
+    "no HTTP": lambda: raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "wrong types": wrong_types,
+    "slow": drip,
+}
+
+#: A step is rows to record (their sizes), a fault to strike later requests, or a try.
+STEPS = st.lists(
+    st.one_of(
+        st.lists(st.integers(1, 3_000), min_size=1, max_size=6),
+        st.tuples(
+            st.sampled_from(sorted(FAULTS)),
+            st.sampled_from(["", "/project$", "/experiment$", "/insert$"]),
+            st.integers(1, 3),
+        ),
+        st.just("send"),
+    ),
+    max_size=12,
+)
+
+
+def recorded(number: int, size: int) -> Row:
+    """A row of one test, with an output of that size."""
+    case = Case(f"test_a.py::test[{number}]", "test", "test_a.py", "test", 1)
+    run = Run("passed", 1.0, 2.0, durations={"call": 1.0})
+    said = checked(output="x" * size, scores={"exact": number % 2})
+    return events.encode(events.build(case, Ids(), said, run))
+
+
+def experiment(store: Store) -> StoredExperiment:
+    return writing.add_experiment(
+        store,
+        NewExperiment(
+            id="6f2c1f0a-7d0b-4a35-9e4e-3f6b7f1c2d10",
+            session_id="run",
+            project="geo",
+            name="a run",
+            created_at=1.0,
+            repo_info=None,
+            metadata={},
+            api_url=None,
+        ),
+    )
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+@given(STEPS)
+def test_any_interleaving_of_faults_leaves_what_was_recorded(
+    steps: list[object],
+) -> None:
+    """Rows are recorded, requests fail in every way, and it is tried again."""
+    with tempfile.TemporaryDirectory() as name, FakeBraintrust() as server:
+        store = open_store(Path(name) / "store")
+        run = experiment(store)
+        kept: dict[str, Row] = {}
+        server_at = Connection(server.api_key, server.url, server.app_url)
+        timeouts = Timeouts(connect=2, read=1, total=2)
+        with BraintrustClient.for_connection(
+            server_at, policy=ONCE, timeouts=timeouts
+        ) as client:
+            sender = Sender(store, client)
+            for step in steps:
+                if isinstance(step, list):
+                    rows = [
+                        recorded(len(kept) + i, size) for i, size in enumerate(step)
+                    ]
+                    kept |= {row["id"]: row for row in rows}
+                    puts = [(run.number, Put(row, final=True)) for row in rows]
+                    writing.change(store, puts)
+                elif isinstance(step, tuple):
+                    fault, path, times = step
+                    server.faults.add(Fault(FAULTS[fault](), path=path, times=times))
+                else:
+                    with suppress(ApiError):
+                        sender.send(run)
+            server.faults.clear()
+            # Rows that a 413 had refused although they are small.
+            writing.clear_refused(store, run.number)
+            sender.send(run)
+        counts = reading.row_counts(store, run.number)
+        assert (counts.recorded, counts.pending) == (len(kept), 0)
+        store.close()
+        assert len(server.experiments) == bool(kept)
+        arrived = server.rows("a run") if kept else []
+        assert sorted(each["id"] for each in arrived) == sorted(kept)
+        for each in arrived:
+            wanted = json.loads(kept[each["id"]]["event"])
+            assert each["output"] == wanted["output"]
+            assert each["scores"] == wanted["scores"]

@@ -52,18 +52,21 @@ FAULTS: dict[str, Callable[[], Action]] = {
     "slow": drip,
 }
 
-#: A step is rows to record (their sizes), a fault to strike later requests, or a try.
-STEPS = st.lists(
-    st.one_of(
-        st.lists(st.integers(1, 3_000), min_size=1, max_size=6),
-        st.tuples(
-            st.sampled_from(sorted(FAULTS)),
-            st.sampled_from(["", "/project$", "/experiment$", "/insert$"]),
-            st.integers(1, 3),
-        ),
-        st.just("send"),
+FAULTY = st.tuples(
+    st.sampled_from(sorted(FAULTS)),
+    st.sampled_from(["/insert$", "/insert$", "/insert$", "/experiment$", "/project$"]),
+    st.integers(1, 3),
+)
+
+#: A round: sizes of rows to record, faults that lie in wait, how often it is tried.
+ROUNDS = st.lists(
+    st.tuples(
+        st.lists(st.integers(1, 3_000), max_size=6),
+        st.lists(FAULTY, max_size=3),
+        st.integers(1, 3),
     ),
-    max_size=12,
+    min_size=1,
+    max_size=4,
 )
 
 
@@ -97,9 +100,9 @@ def experiment(store: Store) -> StoredExperiment:
     suppress_health_check=list(HealthCheck),
     database=None,
 )
-@given(STEPS)
+@given(ROUNDS)
 def test_any_interleaving_of_faults_leaves_what_was_recorded(
-    steps: list[object],
+    rounds: list[tuple[list[int], list[tuple[str, str, int]], int]],
 ) -> None:
     """Rows are recorded, requests fail in every way, and it is tried again."""
     with tempfile.TemporaryDirectory() as name, FakeBraintrust() as server:
@@ -112,18 +115,13 @@ def test_any_interleaving_of_faults_leaves_what_was_recorded(
             server_at, policy=ONCE, timeouts=timeouts
         ) as client:
             sender = Sender(store, client)
-            for step in steps:
-                if isinstance(step, list):
-                    rows = [
-                        recorded(len(kept) + i, size) for i, size in enumerate(step)
-                    ]
-                    kept |= {row["id"]: row for row in rows}
-                    puts = [(run.number, Put(row, final=True)) for row in rows]
-                    writing.change(store, puts)
-                elif isinstance(step, tuple):
-                    fault, path, times = step
+            for sizes, faults, tries in rounds:
+                rows = [recorded(len(kept) + i, size) for i, size in enumerate(sizes)]
+                kept |= {row["id"]: row for row in rows}
+                writing.change(store, [(run.number, Put(e, final=True)) for e in rows])
+                for fault, path, times in faults:
                     server.faults.add(Fault(FAULTS[fault](), path=path, times=times))
-                else:
+                for _ in range(tries):
                     with suppress(ApiError):
                         sender.send(run)
             server.faults.clear()

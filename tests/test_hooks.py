@@ -185,6 +185,7 @@ def test_a_folder_s_conftest_edits_the_rows_of_its_tests(suite: Suite) -> None:
 
 
 NAMES = """\
+import os
 class Odd:
     def __repr__(self): raise ValueError
 def pytest_braintrust_experiment_name(config, default):
@@ -192,7 +193,7 @@ def pytest_braintrust_experiment_name(config, default):
 def pytest_braintrust_run_metadata(config, metadata):
     metadata["model"] = "small"
     metadata["odd"] = [Odd(), {1, 2}, float("nan"), b"x"]
-    metadata["key"] = "Bearer test-key"
+    metadata["key"] = "Bearer " + os.environ["BRAINTRUST_API_KEY"]
     metadata[3] = metadata
     del metadata["platform"]
 """

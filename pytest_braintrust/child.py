@@ -6,6 +6,7 @@ way: an answer is read from a file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -101,13 +102,16 @@ class Child:
             _SLEEP[0](_POLL_SECONDS)
 
     def finish(self) -> None:
-        """Close its input: it does what is left to do and ends."""
-        try:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        except OSError:
-            # It is gone already, or a test closed the descriptor: both close it.
+        """Close its input, with a last line: it does what is left to do and ends."""
+        stdin = self._process.stdin
+        if stdin is None or stdin.closed:
             return
+        # It may be gone already, or a test closed the descriptor: both close it.
+        with contextlib.suppress(OSError):
+            stdin.write(b"\n")
+            stdin.flush()
+        with contextlib.suppress(OSError):
+            stdin.close()
 
     def close(self) -> None:
         """End it now, if it has not ended, and let go of what it used."""

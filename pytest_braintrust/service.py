@@ -348,8 +348,8 @@ def _serve_follow(request: Mapping[str, Any], parent: int) -> int:
 
 
 def _read_to_end(stream: TextIO, ended: threading.Event) -> None:
-    while stream.read(4096):
-        pass
+    # A line as well as the end: a process that a test forked may hold the pipe open.
+    stream.readline()
     ended.set()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.events import Row
 from pytest_braintrust.given import Given
 from pytest_braintrust.reports import machine, markdown
 from pytest_braintrust.reports.lines import plain
@@ -88,6 +90,16 @@ def _write(path: Path, text: str, *, more: bool = False) -> Iterator[str]:
             file.write(text)
     except OSError as error:
         yield f"cannot write {path}: {error.strerror or error}"
+
+
+def properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
+    """The scores of a test as the properties that `--junitxml` writes of it."""
+    return [
+        (f"score.{row['part']}.{name}" if row["part"] else f"score.{name}", value)
+        for row in rows
+        for name, value in json.loads(row["scores"]).items()
+        if value is not None
+    ]
 
 
 def commands(report: RunReport, github: GitHub, root: Path) -> Iterator[str]:

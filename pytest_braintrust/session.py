@@ -37,7 +37,7 @@ from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.obtaining import Source
-from pytest_braintrust.publishing import Places, commands, publish
+from pytest_braintrust.publishing import Places, commands, properties, publish
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
@@ -261,6 +261,7 @@ class Controller:
         self._judge = judge
         settings = self._settings = plan.settings
         self._places = plan.places
+        self._junit = bool(config.getoption("xmlpath", default=None))
         self._run = run
         self._keeper = keeper
         editor = self._editor = RowEditor(config, settings.api_key)
@@ -397,6 +398,10 @@ class Controller:
         ended = self._tally.saw(report, worker, nodeid)
         if payload is not None:
             self._take(payload, report, worker, ended=ended)
+            if self._junit and report.when == "teardown":
+                told = self._keeper.last_of(payload["nodeid"], worker)
+                rows = told.rows.values() if told else ()
+                report.user_properties += properties(rows)
         if report.when == CRASH:
             self._crashes.saw(nodeid, report.longreprtext, worker, last=ended)
 

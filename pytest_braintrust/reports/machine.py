@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_braintrust.comparison.result import Measure, RunComparison, TestChange
+from pytest_braintrust.comparison.result import Measure, RunFacts, TestChange
+from pytest_braintrust.gates import Verdict
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.statistics import Estimate
@@ -28,6 +29,7 @@ def plain_report(report: RunReport) -> dict[str, Any]:
         "upload": report.upload,
         "recorded": report.recorded,
         "problems": list(report.problems),
+        "gates": [_gate(each) for each in report.verdicts],
         "experiments": [_experiment(each) for each in report.experiments],
     }
 
@@ -54,8 +56,8 @@ def _judgement(judged: Judgement) -> dict[str, Any]:
         "scores": {name: _estimate(e) for name, e in measures.scores.items()},
         "metrics": {name: _estimate(e) for name, e in measures.metrics.items()},
         "errored": measures.errored,
-        "gates": [{"state": e.state, "text": e.text} for e in judged.verdicts],
-        "comparison": judged.comparison and plain_comparison(judged.comparison),
+        "gates": [_gate(each) for each in judged.verdicts],
+        "comparison": plain_comparison(judged),
     }
 
 
@@ -68,15 +70,19 @@ def _estimate(found: Estimate) -> dict[str, Any]:
     }
 
 
-def plain_comparison(found: RunComparison) -> dict[str, Any]:
-    """A comparison as plain values."""
+def _gate(each: Verdict) -> dict[str, str]:
+    return {"state": each.state, "text": each.text}
+
+
+def plain_comparison(judged: Judgement) -> dict[str, Any] | None:
+    """The comparison with the baseline as plain values; None without one."""
+    found = judged.comparison
+    if found is None:
+        return None
+    how = judged.baseline.how if judged.baseline is not None else None
     return {
-        "base": {
-            "id": found.base.id,
-            "name": found.base.name,
-            "branch": found.base.branch,
-            "commit": found.base.commit,
-        },
+        "base": {**_run(found.base), "how": how},
+        "head": _run(found.head),
         "tests": {
             "shared": found.shared,
             "new": list(found.new),
@@ -97,6 +103,17 @@ def plain_comparison(found: RunComparison) -> dict[str, Any]:
         ],
         "drifted": found.drifted,
         "worse": [plain_change(each) for each in found.regressions],
+    }
+
+
+def _run(found: RunFacts) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.name,
+        "branch": found.branch,
+        "commit": found.commit,
+        "dirty": found.dirty,
+        "url": found.url,
     }
 
 

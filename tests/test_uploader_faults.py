@@ -110,7 +110,7 @@ def test_any_interleaving_of_faults_leaves_what_was_recorded(
         run = experiment(store)
         kept: dict[str, Row] = {}
         server_at = Connection(server.api_key, server.url, server.app_url)
-        timeouts = Timeouts(connect=2, read=1, total=2)
+        timeouts = Timeouts(connect=1, read=0.3, total=0.6)
         with BraintrustClient.for_connection(
             server_at, policy=ONCE, timeouts=timeouts
         ) as client:

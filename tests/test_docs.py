@@ -9,8 +9,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from conftest import Ran, Suite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,3 +162,36 @@ def test_links_between_documents_lead_somewhere() -> None:
         for link in _LINK.findall(path.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def yaml_blocks() -> dict[str, Any]:
+    """The YAML of docs/ci.md, parsed."""
+    text = (DOCS / "ci.md").read_text(encoding="utf-8")
+    found = re.findall(r"(?ms)^```yaml\n(.*?)^```$", text)
+    github, gitlab = map(yaml.safe_load, found)
+    return {"github": github, "gitlab": gitlab}
+
+
+def test_the_workflows_are_yaml_and_name_options_of_ours(told: Help) -> None:
+    """Each step does one thing, and every option that is typed exists."""
+    blocks = yaml_blocks()
+    steps = blocks["github"]["jobs"]["evals"]["steps"]
+    assert all(("uses" in each) != ("run" in each) for each in steps)
+    assert set(blocks["gitlab"]["evals"]) >= {"image", "script", "cache", "artifacts"}
+    known = {each.partition(" ")[0] for each in told.options}
+    for document in ("ci.md", "comparison.md"):
+        text = (DOCS / document).read_text(encoding="utf-8")
+        assert set(re.findall(r"--braintrust[a-z-]*", text)) <= known
+
+
+def test_the_workflows_own_shell_and_python_can_be_read() -> None:
+    """What stands inside of the YAML is text to YAML."""
+    blocks = yaml_blocks()
+    steps = blocks["github"]["jobs"]["evals"]["steps"]
+    shell = [each["run"] for each in steps if "run" in each]
+    script = blocks["gitlab"]["evals"]["after_script"][0]
+    for text in (*shell, *blocks["gitlab"]["evals"]["script"], script):
+        assert subprocess.run(["bash", "-n", "-c", text], check=False).returncode == 0
+    code = re.fullmatch(r"(?s)python - <<'END'\n(.*)END\n", script)
+    assert code is not None
+    compile(code[1], "ci.md", "exec")

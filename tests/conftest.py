@@ -18,6 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_braintrust import FakeBraintrust
 
+from pytest_braintrust.api import BraintrustClient
+
 pytest_plugins = ["pytester"]
 
 #: Plugins that every run of a harness loads, by name of their module.
@@ -274,6 +276,14 @@ def server() -> Iterator[FakeBraintrust]:
     """A Braintrust of our own on loopback."""
     with FakeBraintrust(api_key="key-5d0c2f7a91e84b36") as running:
         yield running
+
+
+@pytest.fixture
+def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
+    with BraintrustClient(
+        api_key=server.api_key, api_url=server.url, app_url=server.app_url
+    ) as client:
+        yield client
 
 
 @pytest.fixture(params=[(), ("-p", "xdist", "-n0"), ("-p", "xdist", "-n2")], ids=str)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
+from capitals import COUNTRIES, downloads, fill, row
 from conftest import Ran, Suite
 from fake_braintrust import (
     FakeBraintrust,
@@ -25,8 +26,6 @@ from fake_braintrust import (
 
 from pytest_braintrust.api import BraintrustClient
 
-COUNTRIES = ["France", "Italy", "Spain", "Peru", "Chile", "Japan", "Kenya"]
-
 TEST = """\
 import pytest
 
@@ -41,39 +40,9 @@ def text(name: str = "geo/capitals", more: str = "") -> str:
 
 
 @pytest.fixture
-def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
-    with BraintrustClient(
-        api_key=server.api_key, api_url=server.url, app_url=server.app_url
-    ) as client:
-        yield client
-
-
-@pytest.fixture
 def capitals(client: BraintrustClient) -> str:
     """The id of a dataset of seven rows."""
     return fill(client, "geo", "capitals", COUNTRIES)
-
-
-def fill(
-    client: BraintrustClient, project: str, name: str, countries: list[str]
-) -> str:
-    dataset = client.create_dataset(client.create_project(project).id, name)
-    client.insert_dataset_rows(dataset.id, map(row, countries))
-    return dataset.id
-
-
-def row(country: str) -> dict[str, Any]:
-    return {
-        "id": f"id-{country}",
-        "input": {"country": country},
-        "expected": f"capital of {country}",
-        "metadata": {"name": country.upper(), "length": len(country)},
-        "tags": ["geo"],
-    }
-
-
-def downloads(server: FakeBraintrust) -> list[Request]:
-    return [each for each in server.requests if each.path == "/btql"]
 
 
 def asked(server: FakeBraintrust, path: str) -> int:

@@ -14,7 +14,7 @@ from conftest import Suite
 
 from pytest_braintrust.datasets import conditions, table
 from pytest_braintrust.datasets.reference import Reference
-from pytest_braintrust.datasets.rows import input_id
+from pytest_braintrust.datasets.rows import digest
 from pytest_braintrust.errors import DatasetError
 
 CAPITALS: list[dict[str, Any]] = [
@@ -82,7 +82,7 @@ def test_each_row_is_a_case(
     assert "3 collected = 3 passed" in ran.section
     france, australia, peru = (
         ran.row(f"[{label}]")
-        for label in ("France", "down-under", input_id(CAPITALS[2]["input"]))
+        for label in ("France", "down-under", digest(CAPITALS[2]["input"]))
     )
     assert (france["input"], france["expected"]) == ("France", "Paris")
     assert france["metadata"]["level"] == "easy"

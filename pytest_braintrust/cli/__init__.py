@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 
 from pytest_braintrust import __version__
-from pytest_braintrust.cli import exporting, importing, listing, pull, push, show
+from pytest_braintrust.cli import (
+    datasets,
+    exporting,
+    importing,
+    listing,
+    pull,
+    push,
+    show,
+)
 from pytest_braintrust.cli.output import prepare, silence, warn
 from pytest_braintrust.errors import NamingError, PluginError, SettingsError
 
@@ -65,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (listing, show, push, pull, exporting, importing):
+    for command in (listing, show, push, pull, exporting, importing, datasets):
         command.add_to(commands)
     return parser

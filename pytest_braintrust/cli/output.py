@@ -154,6 +154,10 @@ class Counter:
             print(f"\r{self.what} {self.rows:,} rows", end="", file=self.stream)
             self.stream.flush()
 
+    def at(self, rows: int) -> None:
+        """Show that so many rows have passed in all."""
+        self.add(rows - self.rows)
+
     def clear(self) -> None:
         """Take the line away."""
         if self.stream is not None and self.rows:

@@ -34,7 +34,8 @@ Progress: TypeAlias = Callable[[int], object]
 
 #: How often a dataset is read again that changed while it was read.
 _TRIES = 3
-_COPY = 1024 * 1024
+#: After so many rows it is told how many came.
+_TELL_ROWS = 200
 
 
 def obtain(
@@ -187,7 +188,8 @@ def _write(
         if seen.note(str(line.row["id"]), number, offset):
             offset += file.write(line.text + b"\n")
             rows = seen.count
-            progress(rows)
+            if rows % _TELL_ROWS == 0:
+                progress(rows)
         if rows == limit:
             break
     file.flush()

@@ -36,17 +36,22 @@ def find(client: BraintrustClient, wanted: Wanted) -> Found:
         DatasetError: there is none, or more than one; the text says which there are.
         ApiError: the server did not say.
     """
+    found = find_all(client, wanted)
+    if not found:
+        raise DatasetError(_unknown(client, wanted))
+    if len(found) > 1:
+        raise DatasetError(ambiguous(client, wanted, found))
+    return Found(found[0], client.get_project(str(found[0].project_id)))
+
+
+def find_all(client: BraintrustClient, wanted: Wanted) -> list[Dataset]:
+    """Every dataset that may be meant."""
     found = {
         dataset.id: dataset
         for project, name in wanted.places()
         for dataset in client.list_datasets(project_name=project, name=name)
     }
-    if not found:
-        raise DatasetError(_unknown(client, wanted))
-    if len(found) > 1:
-        raise DatasetError(_ambiguous(client, wanted, found.values()))
-    (dataset,) = found.values()
-    return Found(dataset, client.get_project(str(dataset.project_id)))
+    return list(found.values())
 
 
 def _unknown(client: BraintrustClient, wanted: Wanted) -> str:
@@ -79,9 +84,10 @@ def _instead(name: str, names: list[str]) -> str:
     return f"; there are {shown}{', …' if len(names) > _MOST_SHOWN else ''}"
 
 
-def _ambiguous(
+def ambiguous(
     client: BraintrustClient, wanted: Wanted, found: Iterable[Dataset]
 ) -> str:
+    """What to say where a name may mean several datasets."""
     organizations = {each.id: each.name for each in client.me().organizations}
     told = []
     for dataset in found:

@@ -90,11 +90,14 @@ def _origin(row: Mapping[str, Any], dataset_id: str) -> dict[str, Any]:
 def row_id(row: Mapping[str, Any]) -> str:
     """The row's own id, or one that equal inputs have in common."""
     given = row.get("id")
-    return input_id(row["input"]) if given is None else plain_text(str(given))
+    return digest(row["input"]) if given is None else plain_text(str(given))
 
 
-def input_id(value: Any) -> str:
-    """An id for a row that has none: the same for equal JSON values in every run."""
+def digest(value: Any) -> str:
+    """A short name for a JSON value: the same for equal ones in every run.
+
+    That of its input is the id of a row that has none.
+    """
     text = _BY_NAME.encode(value)
     return blake2b(text.encode("ascii"), digest_size=8).hexdigest()
 

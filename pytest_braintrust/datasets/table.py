@@ -119,13 +119,10 @@ def of_file(path: Path, reference: Reference) -> Table:
     wanted = _wanted(reference)
     labels = Labels(reference.id_field)
     held: list[bytes] = []
-    seen: dict[str, str] = {}
-    repeated: Counter[str] = Counter()
-    for where, row in files.read(path, shown):
-        name = _own_id(row, where, seen, repeated)
-        if wanted(row) and len(held) != reference.limit:
-            labels.add(row, name, where)
-            held.append(dumps({**row, "id": name}).encode("ascii"))
+    for row in identified(path, shown):
+        if wanted(row.fields) and len(held) != reference.limit:
+            labels.add(row)
+            held.append(dumps({**row.fields, "id": row.id}).encode("ascii"))
     if not held:
         _no_rows(shown, reference)
     return Table(About(shown, version=_hash(held)), labels.unique(), Held(held))
@@ -145,7 +142,7 @@ def of_lines(path: Path, about: About, reference: Reference) -> Table:
             row = rows.decoded(line)
             where = f"row {plain_text(str(row.get('id')))} of dataset {about.shown}"
             rows.check(row, where)
-            labels.add(row, rows.row_id(row), where)
+            labels.add(Identified(row, rows.row_id(row), where))
             offsets.append(offset)
             offset += len(line)
     if not offsets:
@@ -174,20 +171,34 @@ def _field(path: tuple[str, ...]) -> conditions.Read | None:
     return conditions.at(path) if path[0] in rows.FIELDS else None
 
 
-def _own_id(
-    row: dict[str, Any], where: str, seen: dict[str, str], repeated: Counter[str]
-) -> str:
-    """The id of a row of a file; rows of one input that have none are numbered."""
-    name = rows.row_id(row)
-    if row.get("id") is None:
-        repeated[name] += 1
-        if repeated[name] > 1:
-            name = f"{name}-{repeated[name]}"
-    if name in seen:
-        msg = f"{where}: the id {name!r} is that of {seen[name]} too"
-        raise DatasetError(msg)
-    seen[name] = where
-    return name
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A row that was read, its id, and where it is for a person."""
+
+    fields: dict[str, Any]
+    id: str
+    where: str
+
+
+def identified(path: Path, shown: str) -> Iterator[Identified]:
+    """The rows of a file with an id each; those of one input that have none are numbered.
+
+    Raises:
+        DatasetError: as `files.read`, and where two rows give the same id.
+    """
+    seen: dict[str, str] = {}
+    repeated: Counter[str] = Counter()
+    for where, row in files.read(path, shown):
+        name = rows.row_id(row)
+        if row.get("id") is None:
+            repeated[name] += 1
+            if repeated[name] > 1:
+                name = f"{name}-{repeated[name]}"
+        if name in seen:
+            msg = f"{where}: the id {name!r} is that of {seen[name]} too"
+            raise DatasetError(msg)
+        seen[name] = where
+        yield Identified(row, name, where)
 
 
 def _hash(lines: Iterable[bytes]) -> str:
@@ -206,28 +217,24 @@ class Labels:
         self._named = None if id_field is None else _reader(id_field)
         self._id_field = id_field
 
-    def add(self, row: dict[str, Any], name: str, where: str) -> None:
+    def add(self, row: Identified) -> None:
         """Name the next row.
-
-        Args:
-            row: The row.
-            name: Its id, which was made of its input where it has none.
-            where: Where it is, for the message.
 
         Raises:
             DatasetError: it has nothing in the field that names cases.
         """
         if self._named is not None:
-            label = _text(self._named(row))
+            label = _text(self._named(row.fields))
             if label is None:
-                msg = f"{where}: id_field {self._id_field!r} has no text or number here"
+                where, name = row.where, self._id_field
+                msg = f"{where}: id_field {name!r} has no text or number here"
                 raise DatasetError(msg)
-        elif row.get("id") is None:
-            label = _readable(row["input"], name)
+        elif row.fields.get("id") is None:
+            label = _readable(row.fields["input"], row.id)
         else:
-            label = name
+            label = row.id
         self._labels.append(label)
-        self._ids.append(name)
+        self._ids.append(row.id)
 
     def unique(self) -> list[str]:
         """The names; rows that would share one have their id in it too."""

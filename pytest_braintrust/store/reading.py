@@ -242,6 +242,16 @@ def score_summaries(store: Store, number: int) -> list[ScoreSummary]:
     return [ScoreSummary(*row) for row in found]
 
 
+def score_names(store: Store, number: int) -> list[str]:
+    """The names of all scores of an experiment, in the order they were first given."""
+    found = store.query(
+        "SELECT key FROM rows, json_each(rows.scores) WHERE experiment = ? "
+        "GROUP BY key ORDER BY min(position), min(json_each.id)",
+        (number,),
+    )
+    return [row[0] for row in found]
+
+
 def unscored(store: Store, number: int) -> dict[str, int]:
     """By outcome, how many rows have no score that says more than the outcome.
 

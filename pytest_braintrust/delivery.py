@@ -139,9 +139,7 @@ class Delivery:
 
     def _note(self, store: Store, why: str) -> None:
         """Keep why rows are left, where the uploader did not."""
-        for each in reading.experiments(
-            store, session_id=self.session_id, unsent_only=True
-        ):
+        for each in reading.waiting(store, self.session_id):
             if each.upload_error is None:
                 writing.set_upload_error(store, each.number, why)
 

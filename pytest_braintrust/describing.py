@@ -29,7 +29,11 @@ _FIND_SECONDS = 90.0
 class Run:
     """One run of pytest; plain values, so that a worker can be told of it."""
 
+    #: This process's own, as it keeps no other one's journals and sends no other
+    #: one's rows.
     session_id: str
+    #: What all processes that make the run have in common; the same as a rule.
+    run_id: str
     name: str
     started_at: float
     #: Where rows go whose test names no project.
@@ -57,8 +61,8 @@ class Run:
         one = linked[0] if len(linked) == 1 else {}
         base, base_remote_id = self.bases.get(name, (None, None))
         return NewExperiment(
-            id=facts.experiment_id(self.session_id, name),
-            session_id=self.session_id,
+            id=facts.experiment_id(self.run_id, name),
+            run_id=self.run_id,
             project=name,
             name=self.name,
             created_at=self.started_at,
@@ -93,8 +97,10 @@ def describe(config: pytest.Config, settings: Settings) -> Run:
     at = now()
     info = repo_info(config.rootpath)
     connection = settings.connection
+    session_id = str(uuid4())
     return Run(
-        session_id=str(uuid4()),
+        session_id=session_id,
+        run_id=session_id,
         name=_name(config, settings, facts.default_name(info, at)),
         started_at=at,
         project=settings.project,

@@ -20,9 +20,10 @@ from pytest_braintrust.errors import ExchangeError
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import is_id
-from pytest_braintrust.store import reading, transfers
+from pytest_braintrust.store import reading, sessions, transfers
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.sessions import Session
 from pytest_braintrust.store.transfers import Arrival, Incoming
 
 #: The first line's key for the form of the file, and the form that we write.
@@ -32,7 +33,7 @@ _VERSION = 1
 #: What the first line says of the experiment.
 _FACTS = (
     "id",
-    "session_id",
+    "run_id",
     "project",
     "name",
     "created_at",
@@ -47,6 +48,9 @@ _FACTS = (
     "remote_name",
     "url",
 )
+
+#: And of each process that made it.
+_OF_SESSION = ("id", "run_id", "started_at", "finished_at", "exit_status", "tests")
 
 #: A line is not read past this: no row of ours comes near it.
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -74,6 +78,10 @@ def export_experiment(
             FORM: _VERSION,
             "plugin": __version__,
             "experiment": facts,
+            "sessions": [
+                {name: getattr(each, name) for name in _OF_SESSION}
+                for each in sessions.of_run(store, known.run_id)
+            ],
             "rows": counts.recorded,
             "sent": counts.recorded == counts.sent,
         }
@@ -153,9 +161,10 @@ def import_rows(
 ) -> Imported:
     """Bring the experiment of an open file into the store; see `import_file`."""
     lines = _lines(file, name)
-    incoming, sent = _head(next(lines, (1, b"")), name)
+    head = _head(next(lines, (1, b"")), name)
+    incoming = head.incoming
     with locked(store.directory, f"import-{incoming.id}"):
-        transfer = transfers.begin(store, incoming, sent=sent)
+        transfer = transfers.begin(store, incoming, sent=head.sent)
         try:
             # What an interrupted import left may have been another file.
             transfers.start_over(store, transfer)
@@ -167,7 +176,9 @@ def import_rows(
         except BaseException:
             transfers.give_up(store, transfer)
             raise
-        return Imported(transfers.land(store, transfer), count)
+        landed = transfers.land(store, transfer)
+        sessions.bring_in(store, head.sessions)
+        return Imported(reading.experiment(store, landed.id), count)
 
 
 @dataclass(slots=True)
@@ -215,8 +226,17 @@ def _lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
             yield number, text
 
 
-def _head(first: tuple[int, bytes], name: str) -> tuple[Incoming, bool]:
-    """The experiment that the first line tells of, and whether all rows were sent."""
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the first line tells."""
+
+    incoming: Incoming
+    sessions: tuple[Session, ...]
+    #: Whether Braintrust has all rows.
+    sent: bool
+
+
+def _head(first: tuple[int, bytes], name: str) -> _Head:
     number, line = first
     try:
         head = decoded(line)
@@ -232,7 +252,11 @@ def _head(first: tuple[int, bytes], name: str) -> tuple[Incoming, bool]:
         )
         raise ExchangeError(msg)
     with _named(name, number):
-        return _incoming(head.get("experiment")), head.get("sent") is True
+        return _Head(
+            _incoming(head.get("experiment")),
+            tuple(map(_session, _listed(head, "sessions"))),
+            head.get("sent") is True,
+        )
 
 
 @contextlib.contextmanager
@@ -251,7 +275,7 @@ def _incoming(facts: object) -> Incoming:
     text = {name: _maybe(told, name, str) for name in _TEXTS}
     return Incoming(
         id=_id(text["id"]),
-        session_id=_needed(text, "session_id"),
+        run_id=_needed(text, "run_id"),
         project=_needed(text, "project"),
         name=_needed(text, "name"),
         created_at=_moment(told, "created_at") or 0.0,
@@ -268,9 +292,34 @@ def _incoming(facts: object) -> Incoming:
     )
 
 
+def _listed(head: Mapping[str, Any], name: str) -> list[Any]:
+    value = head.get(name, [])
+    if not isinstance(value, list):
+        _wrong(name, "a list")
+    return value
+
+
+def _session(facts: object) -> Session:
+    if not isinstance(facts, dict):
+        _wrong("sessions", "a list of objects")
+    told: Any = clean(facts)
+    text = {name: _maybe(told, name, str) for name in ("id", "run_id")}
+    return Session(
+        number=0,
+        id=_needed(text, "id"),
+        run_id=_needed(text, "run_id"),
+        started_at=_moment(told, "started_at") or 0.0,
+        finished_at=_moment(told, "finished_at"),
+        exit_status=_maybe(told, "exit_status", int),
+        tests=_counts(_maybe(told, "tests", dict) or {}),
+        host=None,
+        pid=None,
+    )
+
+
 _TEXTS = (
     "id",
-    "session_id",
+    "run_id",
     "project",
     "name",
     "api_url",

@@ -80,9 +80,9 @@ def without_key(value: Mapping[str, Any], api_key: str | None) -> dict[str, Any]
     return cleaned
 
 
-def experiment_id(session_id: str, project: str) -> str:
-    """The local id of a session's experiment: every process comes to the same one."""
-    return str(uuid5(UUID(session_id), project))
+def experiment_id(run_id: str, project: str) -> str:
+    """The local id of a run's experiment: every process comes to the same one."""
+    return str(uuid5(UUID(run_id), project))
 
 
 def ci_link(environ: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ held and tried again with the next one; the run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from threading import RLock
 
 from pytest_braintrust.errors import StoreCorrupt, StoreError
 from pytest_braintrust.events import TAIL, Row, teardown_tail
-from pytest_braintrust.store import connection, reading, writing
+from pytest_braintrust.store import connection, reading, sessions, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.writing import End, NewExperiment, Put
 
 #: Makes what is known of the run's experiment in a project, before its first row.
@@ -53,17 +55,24 @@ class Keeper:
 
     store: Store
     describe: Describe
+    session: NewSession
     #: Rows of this run that should now be in the store.
     recorded: int = 0
     problem: str | None = None
     #: What a person should know of where the rows are.
     notes: list[str] = field(default_factory=list)
     _experiments: dict[str, StoredExperiment] = field(default_factory=dict)
+    _session: int | None = None
     _owed: list[_Owed] = field(default_factory=list)
     _last: dict[str | None, Told] = field(default_factory=dict)
     _settled: bool = False
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
+
+    def begin(self) -> None:
+        """Let other processes of the run know of this one, where they can."""
+        with contextlib.suppress(StoreError):
+            self._session_number()
 
     def keep(
         self,
@@ -173,9 +182,15 @@ class Keeper:
         writing.change(
             self.store,
             [(self._experiment(each.row).number, each.change) for each in self._owed],
+            session=self._session_number(),
         )
         self._owed.clear()
         self.problem = None
+
+    def _session_number(self) -> int:
+        if self._session is None:
+            self._session = sessions.begin(self.store, self.session)
+        return self._session
 
     def _experiment(self, row: Row) -> StoredExperiment:
         project = row["project"] or ""
@@ -190,6 +205,7 @@ class Keeper:
         self.store, note = open_somewhere(self.store.directory)
         self.notes += [note] if note else []
         self._experiments.clear()
+        self._session = None
 
 
 def open_somewhere(directory: Path) -> tuple[Store, str | None]:

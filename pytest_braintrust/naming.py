@@ -95,7 +95,7 @@ def candidate(each: StoredExperiment) -> Candidate[StoredExperiment]:
         ids=tuple(filter(None, (each.id, each.remote_id))),
         branch=info.get("branch"),
         commit=info.get("commit"),
-        run=each.session_id,
+        run=each.run_id,
     )
 
 

@@ -237,8 +237,8 @@ def _incoming(
         else key
         if isinstance(key, str) and naming.is_id(key)
         else there.id,
-        # No session of ours has such an id: it was not run here.
-        session_id=there.id,
+        # No run of ours has such an id: it was not run here.
+        run_id=there.id,
         project=here.project if here else _project_name(client, there),
         name=there.name,
         created_at=created,
@@ -284,7 +284,7 @@ def _arrivals(lines: Iterable[Line]) -> Iterator[Arrival]:
 
 def _with_its_end(store: Store, each: StoredExperiment) -> StoredExperiment:
     """Say how a run ended that was not made here: what its rows say."""
-    if each.session_id != each.remote_id:
+    if each.run_id != each.remote_id:
         return each
     tests = transfers.count_tests(store, each.number)
     worse = tests["failed"] + tests["errored"]

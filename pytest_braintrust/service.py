@@ -118,7 +118,7 @@ class Upload:
         """
         self._store = store
         self._session_id = session_id
-        self._sender = Sender(store, client, stop)
+        self._sender = Sender(store, client, stop, session_id)
         self._stop = stop
         #: Experiments that the server will not take, however often it is asked.
         self._given_up: set[str] = set()
@@ -167,9 +167,7 @@ class Upload:
             pause = self.pause(_DRAINING)
 
     def _waiting(self) -> list[StoredExperiment]:
-        found = reading.experiments(
-            self._store, session_id=self._session_id, unsent_only=True
-        )
+        found = reading.waiting(self._store, self._session_id)
         return [each for each in found if each.id not in self._given_up]
 
     def _left(self) -> int:

@@ -45,7 +45,8 @@ from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
-from pytest_braintrust.store import writing
+from pytest_braintrust.store import sessions
+from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
 
@@ -232,7 +233,15 @@ class Starter:
         if settings.only_worse and (worse := judge.worse(store, run.project)):
             selected = {**run.metadata, SELECTED: "regressed"}
             run = replace(run, only=tuple(worse), metadata=selected)
-        keeper = Keeper(store, run.experiment, notes=[note] if note else [])
+        session = NewSession(
+            run.session_id,
+            run.run_id,
+            run.started_at,
+            socket.gethostname(),
+            os.getpid(),
+        )
+        notes = [note] if note else []
+        keeper = Keeper(store, run.experiment, session, notes=notes)
         controller = Controller(config, plan, run, keeper, judge)
         config.stash[FINDER] = Finder(
             run.experiment, settings.connection, str(store.directory)
@@ -297,6 +306,7 @@ class Controller:
     def start(self) -> None:
         """Start what goes on beside the tests."""
         journal.make_folder(self._journals)
+        self._keeper.begin()
         if self._delivery is not None:
             self._delivery.start(self._keeper.store)
 
@@ -501,9 +511,9 @@ class Controller:
         """Note the end in the store; answers what went wrong with it."""
         store = self._keeper.store
         try:
-            writing.finish(
+            sessions.finish(
                 store,
-                self._run.session_id,
+                self._keeper.session,
                 at=now(),
                 exit_status=exit_status,
                 tests=self._tally.as_dict(),
@@ -518,7 +528,7 @@ class Controller:
             problems.append(self._keeper.problem)
         try:
             found = experiment_reports(
-                self._keeper.store, self._run.session_id, self._judge
+                self._keeper.store, self._run.run_id, self._judge
             )
         except StoreError as error:
             found, problems = (), [*problems, str(error)]

@@ -47,6 +47,8 @@ class Sender:
     client: BraintrustClient
     #: Asked before each batch; true leaves the rest for another time.
     stop: Callable[[], bool] = field(default=lambda: False)
+    #: Whose rows are sent; None: those of every session.
+    session_id: str | None = None
     _batch_bytes: int = MAX_BATCH_BYTES
 
     def send(
@@ -102,7 +104,12 @@ class Sender:
         batch: list[UnsentRow] = []
         size = 0
         found = reading.unsent(
-            self.store, number, after=after, limit=MAX_BATCH_ROWS, final_only=final_only
+            self.store,
+            number,
+            after=after,
+            limit=MAX_BATCH_ROWS,
+            final_only=final_only,
+            session_id=self.session_id,
         )
         for row in found:
             size += len(row.event) + 1

@@ -11,9 +11,10 @@ from uuid import uuid4
 from pytest_braintrust.events import Case, Ids, Run, build, encode
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
-from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store import reading, sessions, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.writing import NewExperiment, Put
 
 _MOMENTS = count(1_700_000_000)
@@ -58,9 +59,10 @@ def store_run(  # noqa: PLR0913 - what a run is
 ) -> StoredExperiment:
     """Add a run; `exit_status` None leaves it as if it still went on."""
     at = float(next(_MOMENTS))
+    session = NewSession(str(uuid4()), str(uuid4()), at)
     new = NewExperiment(
         id=str(uuid4()),
-        session_id=str(uuid4()),
+        run_id=session.run_id,
         project=project,
         name=name or f"run-{at:.0f}",
         created_at=at,
@@ -71,14 +73,10 @@ def store_run(  # noqa: PLR0913 - what a run is
     )
     experiment = writing.add_experiment(store, new)
     changes = ((experiment.number, Put(_row(each, at), final=True)) for each in told)
-    writing.change(store, changes)
+    writing.change(store, changes, session=sessions.begin(store, session))
     if exit_status is not None:
-        writing.finish(
-            store,
-            new.session_id,
-            at=at,
-            exit_status=exit_status,
-            tests=counts or {},
+        sessions.finish(
+            store, session, at=at, exit_status=exit_status, tests=counts or {}
         )
     return reading.experiment(store, new.id)
 

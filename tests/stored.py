@@ -12,9 +12,10 @@ from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
-from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store import reading, sessions, writing
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.writing import NewExperiment, Put
 
 
@@ -57,7 +58,7 @@ def add(  # noqa: PLR0913 - what an experiment is made of
     info = {"branch": branch, "commit": commit} if branch else None
     new = NewExperiment(
         id=str(uuid4()),
-        session_id=session,
+        run_id=session,
         project=project,
         name=name,
         created_at=at,
@@ -66,14 +67,17 @@ def add(  # noqa: PLR0913 - what an experiment is made of
         api_url=None,
     )
     made = writing.add_experiment(store, new)
-    writing.change(store, [(made.number, Put(row, final=True)) for row in of])
+    number = sessions.begin(store, NewSession(session, session, at))
+    changes = [(made.number, Put(row, final=True)) for row in of]
+    writing.change(store, changes, session=number)
     if finished:
-        with store.transaction() as connection:
-            connection.execute(
-                "UPDATE experiments SET finished_at = ?, exit_status = 0, tests = ? "
-                "WHERE number = ?",
-                (at + 60, json.dumps({"collected": 1, "passed": 1}), made.number),
-            )
+        sessions.finish(
+            store,
+            NewSession(session, session, at),
+            at=at + 60,
+            exit_status=0,
+            tests={"collected": 1, "passed": 1},
+        )
     return reading.experiment(store, made.id)
 
 

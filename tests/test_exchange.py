@@ -115,7 +115,7 @@ GOOD_HEAD = {
     "pytest_braintrust_export": 1,
     "experiment": {
         "id": "6c2d4b50-0000-4000-8000-000000000000",
-        "session_id": "a",
+        "run_id": "a",
         "project": "capitals",
         "name": "main-1",
         "created_at": 1.0,
@@ -206,7 +206,7 @@ def test_any_size_goes_through_little_memory(
     here: Store, there: Store, tmp_path: Path
 ) -> None:
     """Both ways line by line: the memory in use is a small part of the file."""
-    known = add(here, "main-1")
+    known = add(here, "main-1", finished=False)
     for start in range(0, 2_000, 100):
         some = [
             a_row(f"test_{number}", value="x" * 20_000)

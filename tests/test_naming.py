@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stored import a_store, add
+from stored import a_store, add, rows
 
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import resolve
@@ -17,12 +17,27 @@ from pytest_braintrust.store.connection import Store
 def store(tmp_path: Path) -> Iterator[Store]:
     """Four runs: two of main, one of a branch with a slash, one of two projects."""
     store = a_store(tmp_path)
-    add(store, "main-aaaa111-1", branch="main", commit="aaaa111", at=1)
-    add(store, "main-bbbb222-2", branch="main", commit="bbbb222", at=2)
-    add(store, "feature/x-cccc333-3", branch="feature/x", commit="cccc333", at=3)
+    add(store, "main-aaaa111-1", branch="main", commit="aaaa111", at=1, of=rows(1))
+    add(store, "main-bbbb222-2", branch="main", commit="bbbb222", at=2, of=rows(1))
+    add(
+        store,
+        "feature/x-cccc333-3",
+        branch="feature/x",
+        commit="cccc333",
+        at=3,
+        of=rows(1),
+    )
     both = "6c2d4b50-0000-4000-8000-000000000000"
-    add(store, "both-4", branch="both", project="capitals", at=4, run=both)
-    add(store, "both-4", branch="both", project="rivers/long", at=4, run=both)
+    add(store, "both-4", branch="both", project="capitals", at=4, run=both, of=rows(1))
+    add(
+        store,
+        "both-4",
+        branch="both",
+        project="rivers/long",
+        at=4,
+        run=both,
+        of=rows(1),
+    )
     yield store
     store.close()
 

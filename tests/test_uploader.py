@@ -117,7 +117,7 @@ def test_what_passes_costs_no_row_and_doubles_none(
     experiment = add(store, "eval", of=rows(20))
     for path in WRITES:
         server.faults.add(Fault(PASSING[name], method="POST", path=path, times=2))
-    Upload(store, experiment.session_id, client).drain()
+    Upload(store, experiment.run_id, client).drain()
     arrived(server, store)
     assert reading.experiment(store, experiment.id).upload_error is None
     if "Retry-After" in name:
@@ -135,7 +135,7 @@ def test_waits_grow_and_end(
     monkeypatch.setattr(service, "_CLOCK", (lambda: sum(waits),))
     experiment = add(store, "eval", of=rows(3))
     server.faults.add(Fault(answer(500), path=INSERT, times=None))
-    Upload(store, experiment.session_id, client).drain()
+    Upload(store, experiment.run_id, client).drain()
     assert waits[0] == 0
     assert all(each <= 0.25 * 2**n for n, each in enumerate(waits[1:]))
     assert max(waits) <= 10
@@ -178,7 +178,7 @@ def test_a_revoked_key_is_not_tried_again(
 ) -> None:
     """Whatever is left is kept, with the reason, and the server is left alone."""
     experiment = add(store, "eval", of=rows(5))
-    upload = Upload(store, experiment.session_id, client)
+    upload = Upload(store, experiment.run_id, client)
     server.revoke_key(server.api_key)
     for _ in range(3):
         assert upload.step(final_only=True) is None

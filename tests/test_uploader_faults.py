@@ -83,7 +83,7 @@ def experiment(store: Store) -> StoredExperiment:
         store,
         NewExperiment(
             id="6f2c1f0a-7d0b-4a35-9e4e-3f6b7f1c2d10",
-            session_id="run",
+            run_id="run",
             project="geo",
             name="a run",
             created_at=1.0,

@@ -84,7 +84,7 @@ def _verdicts(each: ExperimentReport) -> tuple[Verdict, ...]:
 
 
 def experiment_reports(
-    store: Store, session_id: str, judge: Judge
+    store: Store, run_id: str, judge: Judge
 ) -> tuple[ExperimentReport, ...]:
     """Read what the experiments of a session came to, and judge them."""
     return tuple(
@@ -99,5 +99,5 @@ def experiment_reports(
             row_notes=tuple(reading.row_notes(store, each.number)),
             judgement=judge.judge(store, each),
         )
-        for each in reading.experiments(store, session_id=session_id)
+        for each in reading.experiments(store, run_id=run_id)
     )

@@ -18,7 +18,8 @@ class StoredExperiment:
 
     number: int
     id: str
-    session_id: str
+    #: The same for all experiments of a run, in whichever project and process.
+    run_id: str
     project: str
     name: str
     created_at: float
@@ -112,13 +113,13 @@ def find_experiment(store: Store, experiment_id: str) -> StoredExperiment | None
 def experiments(
     store: Store,
     *,
-    session_id: str | None = None,
+    run_id: str | None = None,
     project: str | None = None,
     unsent_only: bool = False,
 ) -> list[StoredExperiment]:
-    """The experiments of one session, of one project or of all, oldest first."""
+    """The experiments of one run, of one project or of all, oldest first."""
     sql = (
-        "SELECT * FROM experiments WHERE (:session IS NULL OR session_id = :session) "
+        "SELECT * FROM experiments WHERE (:run IS NULL OR run_id = :run) "
         "AND (:project IS NULL OR project = :project) AND transfer IS NULL"
     )
     if unsent_only:
@@ -126,7 +127,7 @@ def experiments(
             " AND number IN (SELECT experiment FROM rows WHERE sent < version "
             "AND refused IS NULL)"
         )
-    values: Any = {"session": session_id, "project": project}
+    values: Any = {"run": run_id, "project": project}
     return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
 
 
@@ -163,18 +164,52 @@ def ordered_events(store: Store, number: int) -> Iterator[str]:
             yield found["event"]
 
 
-def unsent(
-    store: Store, number: int, *, after: int, limit: int, final_only: bool
+def waiting(store: Store, session_id: str) -> list[StoredExperiment]:
+    """The experiments that have rows of a session yet to be sent, oldest first."""
+    found = store.query(
+        "SELECT * FROM experiments WHERE number IN (SELECT experiment FROM rows "
+        "WHERE sent < version AND refused IS NULL AND session = "
+        "(SELECT number FROM sessions WHERE id = ?)) ORDER BY number",
+        (session_id,),
+    )
+    return [_stored(row) for row in found]
+
+
+def unsent(  # noqa: PLR0913 - which of them, and how many
+    store: Store,
+    number: int,
+    *,
+    after: int,
+    limit: int,
+    final_only: bool,
+    session_id: str | None = None,
 ) -> Iterator[UnsentRow]:
     """Rows of an experiment yet to be sent, in the order they were recorded.
 
     Without those that Braintrust refused: it would do so again.
+
+    Args:
+        store: Where they are.
+        number: The experiment.
+        after: The position that they come after.
+        limit: How many at most.
+        final_only: Leave the rows of tests that are still running.
+        session_id: Only those that this session recorded.
     """
+    values: Any = {
+        "number": number,
+        "after": after,
+        "limit": limit,
+        "final_only": final_only,
+        "session": session_id,
+    }
     found = store.query(
-        "SELECT position, version, event FROM rows WHERE experiment = ? "
-        "AND sent < version AND refused IS NULL AND position > ? AND (final OR NOT ?) "
-        "ORDER BY position LIMIT ?",
-        (number, after, final_only, limit),
+        "SELECT position, version, event FROM rows WHERE experiment = :number "
+        "AND sent < version AND refused IS NULL AND position > :after "
+        "AND (final OR NOT :final_only) AND (:session IS NULL OR session = "
+        "(SELECT number FROM sessions WHERE id = :session)) "
+        "ORDER BY position LIMIT :limit",
+        values,
     )
     for row in found:
         yield UnsentRow(row["position"], row["version"], row["event"])
@@ -210,8 +245,9 @@ def row_notes(store: Store, number: int) -> list[RowNote]:
 def anything_sent(store: Store, session_id: str) -> bool:
     """Whether Braintrust acknowledged a row of a session."""
     row = store.one(
-        "SELECT EXISTS (SELECT 1 FROM rows WHERE sent > 0 AND "
-        "experiment IN (SELECT number FROM experiments WHERE session_id = ?))",
+        "SELECT EXISTS (SELECT 1 FROM rows WHERE sent > 0 AND session = sessions.number "
+        "AND experiment IN (SELECT number FROM experiments WHERE "
+        "run_id = sessions.run_id)) FROM sessions WHERE id = ?",
         (session_id,),
     )
     return row is not None and bool(row[0])
@@ -220,8 +256,8 @@ def anything_sent(store: Store, session_id: str) -> bool:
 def unsent_count(store: Store, session_id: str) -> int:
     """How many rows of a session are yet to be sent."""
     row = store.one(
-        "SELECT count(*) FROM rows WHERE sent < version AND refused IS NULL AND "
-        "experiment IN (SELECT number FROM experiments WHERE session_id = ?)",
+        "SELECT count(*) FROM rows WHERE sent < version AND refused IS NULL "
+        "AND session = (SELECT number FROM sessions WHERE id = ?)",
         (session_id,),
     )
     return row[0] if row is not None else 0

@@ -59,4 +59,28 @@ MIGRATIONS: tuple[str, ...] = (
     -- Bytes that were sent of a row, where the server does not take all of it.
     ALTER TABLE rows ADD COLUMN cut_to INTEGER;
     """,
+    """
+    -- A run may be made by several processes, each of which is a session.
+    ALTER TABLE experiments RENAME COLUMN session_id TO run_id;
+    CREATE TABLE sessions (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        run_id TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        finished_at REAL,
+        exit_status INTEGER,
+        tests TEXT NOT NULL DEFAULT '{}',
+        -- Where it runs, unknown of one that came from elsewhere.
+        host TEXT,
+        pid INTEGER
+    );
+    CREATE INDEX sessions_run ON sessions (run_id);
+    INSERT INTO sessions (id, run_id, started_at, finished_at, exit_status, tests)
+        SELECT run_id, run_id, min(created_at), max(finished_at), max(exit_status),
+            max(tests) FROM experiments WHERE transfer IS NULL GROUP BY run_id;
+    -- The session that recorded a row, unknown of rows that came from elsewhere.
+    ALTER TABLE rows ADD COLUMN session INTEGER;
+    UPDATE rows SET session = (SELECT sessions.number FROM sessions, experiments
+        WHERE experiments.number = rows.experiment AND sessions.id = experiments.run_id);
+    """,
 )

@@ -26,10 +26,10 @@ _BYTES = 4_000_000
 _MARK = "transfer:"
 
 _BEGIN = """
-INSERT INTO experiments (id, session_id, project, name, created_at, finished_at,
+INSERT INTO experiments (id, run_id, project, name, created_at, finished_at,
     exit_status, repo_info, metadata, tests, api_url, project_id, remote_id,
     remote_name, url, transfer)
-VALUES (:id, :session_id, :project, :name, :created_at, :finished_at, :exit_status,
+VALUES (:id, :run_id, :project, :name, :created_at, :finished_at, :exit_status,
     :repo_info, :metadata, :tests, :api_url, :project_id, :remote_id, :remote_name,
     :url, :transfer)
 """
@@ -87,7 +87,7 @@ class Incoming:
     """An experiment as another place tells of it; named as in `StoredExperiment`."""
 
     id: str
-    session_id: str
+    run_id: str
     project: str
     name: str
     created_at: float

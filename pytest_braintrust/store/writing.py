@@ -14,8 +14,9 @@ from pytest_braintrust.store.reading import StoredExperiment, experiment
 
 _PUT = """
 INSERT INTO rows
-    (experiment, id, nodeid, part, outcome, scores, input_hash, event, final)
-VALUES (:experiment, :id, :nodeid, :part, :outcome, :scores, :input_hash, :event, :final)
+    (experiment, id, nodeid, part, outcome, scores, input_hash, event, final, session)
+VALUES (:experiment, :id, :nodeid, :part, :outcome, :scores, :input_hash, :event,
+    :final, :session)
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
     scores = excluded.scores, input_hash = excluded.input_hash,
@@ -34,7 +35,8 @@ class NewExperiment:
     """A run of one project, before its first row."""
 
     id: str
-    session_id: str
+    #: What the experiments of a run have in common, whichever process adds them.
+    run_id: str
     project: str
     name: str
     created_at: float
@@ -71,12 +73,12 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
     """Add an experiment, or answer the one that has its id already."""
     with store.transaction() as connection:
         connection.execute(
-            "INSERT OR IGNORE INTO experiments (id, session_id, project, name, "
+            "INSERT OR IGNORE INTO experiments (id, run_id, project, name, "
             "created_at, repo_info, metadata, api_url, base, dataset_id, "
             "dataset_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new.id,
-                new.session_id,
+                new.run_id,
                 new.project,
                 new.name,
                 new.created_at,
@@ -91,10 +93,16 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
     return experiment(store, new.id)
 
 
-def change(store: Store, changes: Iterable[tuple[int, Put | End]]) -> None:
+def change(
+    store: Store,
+    changes: Iterable[tuple[int, Put | End]],
+    *,
+    session: int | None = None,
+) -> None:
     """Apply changes, each to the rows of an experiment by number, all or none.
 
-    A row with the id of an earlier one takes its place.
+    A row with the id of an earlier one takes its place. `session` is the number of
+    the one that records them.
     """
     with store.transaction() as connection:
         for number, each in changes:
@@ -103,39 +111,8 @@ def change(store: Store, changes: Iterable[tuple[int, Put | End]]) -> None:
             elif each.gone:
                 connection.execute(_DELETE, (number, each.row["id"]))
             else:
-                values = {**each.row, "experiment": number, "final": each.final}
-                connection.execute(_PUT, values)
-
-
-def finish(
-    store: Store,
-    session_id: str,
-    *,
-    at: float,
-    exit_status: int,
-    tests: Mapping[str, int],
-) -> None:
-    """Note the end of a run; its experiments without rows leave no trace.
-
-    `tests` has how many were collected and how many had each outcome, `not_run` too.
-    """
-    with store.transaction() as connection:
-        connection.execute(
-            "DELETE FROM experiments WHERE session_id = ? AND remote_id IS NULL "
-            "AND number NOT IN (SELECT experiment FROM rows)",
-            (session_id,),
-        )
-        connection.execute(
-            "UPDATE experiments SET finished_at = ?, exit_status = ?, tests = ? "
-            "WHERE session_id = ?",
-            (at, exit_status, json.dumps(dict(tests)), session_id),
-        )
-        # Rows of tests that were cut off while they ran are as final as they get.
-        connection.execute(
-            "UPDATE rows SET final = 1 WHERE final = 0 AND experiment IN "
-            "(SELECT number FROM experiments WHERE session_id = ?)",
-            (session_id,),
-        )
+                own = {"experiment": number, "final": each.final, "session": session}
+                connection.execute(_PUT, {**each.row, **own})
 
 
 def set_end(

@@ -54,6 +54,8 @@ class Subject:
     root: Path
     #: The run itself, where it has started, is not its own past.
     number: int | None = None
+    #: Nor is what other processes of it have finished.
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ def find(
     past = [
         Past(naming.candidate(each), bool((each.repo_info or {}).get("dirty")))
         for each in every
-        if is_whole(each) and each.number != subject.number
+        if is_whole(each)
+        and each.number != subject.number
+        and each.run_id != subject.run_id
     ]
     picked = pick(past, subject, asked)
     return None if picked is None else Baseline(picked.thing, picked.how)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from pytest_braintrust import child, facts
+from pytest_braintrust import child, facts, sharding
 from pytest_braintrust.editing import raised_at
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.git import repo_info
@@ -100,8 +100,9 @@ def describe(config: pytest.Config, settings: Settings) -> Run:
     session_id = str(uuid4())
     return Run(
         session_id=session_id,
-        run_id=session_id,
-        name=_name(config, settings, facts.default_name(info, at)),
+        run_id=sharding.run_id(settings.run) if settings.run else session_id,
+        # All that make the run must come to the same name.
+        name=_name(config, settings, settings.run or facts.default_name(info, at)),
         started_at=at,
         project=settings.project,
         project_forced=settings.project_forced,

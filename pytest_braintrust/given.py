@@ -71,6 +71,11 @@ class Given:
             raise SettingsError(msg)
         return _SWITCH_WORDS[text.lower()]
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment, for what is in variables of others."""
+        return self._environ
+
     def option(self, name: str) -> Any:
         """What the command line says, as it was given."""
         return self._option(f"braintrust_{name}")

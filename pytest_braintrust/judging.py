@@ -120,6 +120,8 @@ class Judge:
     #: What the name of a file is relative to.
     folder: Path
     repo_info: Mapping[str, Any] | None
+    #: What the experiments of the run itself have in common.
+    run_id: str | None = None
     _baselines: dict[str, Baseline] = field(default_factory=dict)
 
     def choose(self, store: Store, project: str) -> None:
@@ -181,4 +183,4 @@ class Judge:
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}
-        return Subject(project, info.get("branch"), self.root)
+        return Subject(project, info.get("branch"), self.root, run_id=self.run_id)

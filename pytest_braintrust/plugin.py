@@ -36,6 +36,11 @@ _VALUES = (
         "Name of this run's experiment; branch, commit and time by default",
     ),
     (
+        "run_id",
+        "ID",
+        "Run that this process makes with others of that id; auto: the CI's own",
+    ),
+    (
         "api_url",
         "URL",
         "Address of Braintrust's API, for other regions and self-hosting",

@@ -40,12 +40,12 @@ from pytest_braintrust.obtaining import Source
 from pytest_braintrust.publishing import Places, commands, properties, publish
 from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
-from pytest_braintrust.reports.run import RunReport, Upload, experiment_reports
+from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
 from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
-from pytest_braintrust.store import sessions
+from pytest_braintrust.store import reading, sessions
 from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
@@ -219,7 +219,7 @@ class Starter:
         settings = plan.settings
         run = describe(config, settings)
         folder = config.invocation_params.dir
-        judge = Judge(plan.asked, config.rootpath, folder, run.repo_info)
+        judge = Judge(plan.asked, config.rootpath, folder, run.repo_info, run.run_id)
         try:
             store, note = open_somewhere(settings.store)
             judge.choose(store, run.project)
@@ -540,7 +540,23 @@ class Controller:
             recorded=self._keeper.recorded,
             problems=tuple(dict.fromkeys(problems)),
             unjudged=() if found else tuple(gates.unjudged(self._judge.asked.gates)),
+            **self._shared_run(),
         )
+
+    def _shared_run(self) -> dict[str, Any]:
+        """What there is to say of a run that other processes make too."""
+        name = self._settings.run
+        if name is None:
+            return {}
+        store, run = self._keeper.store, self._run
+        try:
+            all_ = sessions.of_run(store, run.run_id)
+            own = reading.session_counts(store, run.session_id)
+        except StoreError:
+            # Said already: it was asked for the experiments just before.
+            return {}
+        going_on = [each for each in all_ if each.finished_at is None]
+        return {"own": own, "joined": Joined(name, len(all_), len(going_on))}
 
     def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
         """Turn failed gates into pytest's exit status: the one place that does."""

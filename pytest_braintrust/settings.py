@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from pytest_braintrust import sharding
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.given import Given, Reader, ini_name
 from pytest_braintrust.jsonable import plain_text
@@ -47,6 +48,8 @@ class Settings:
     #: Whether an option named the project, which then goes before markers.
     project_forced: bool
     experiment: str | None
+    #: The run that this process makes with others; None: it is a run by itself.
+    run: str | None
     #: What the run declares about itself, such as the model.
     metadata: Mapping[str, str]
     #: The run to compare with, as it was named; None: the usual one.
@@ -87,6 +90,7 @@ def resolve(read: Given, rootdir: Path) -> Settings:
         project=read.text("project") or rootdir.name or "pytest",
         project_forced=bool(read.option("project")),
         experiment=read.text("experiment"),
+        run=_run(read),
         metadata=_declared(read),
         baseline=read.text("baseline"),
         connection=connection if upload else None,
@@ -103,6 +107,25 @@ def resolve(read: Given, rootdir: Path) -> Settings:
         flush_timeout=_seconds(read),
         store=rootdir / STORE_DIRECTORY,
     )
+
+
+def _run(read: Given) -> str | None:
+    """The run to join, by the name that was given or by the CI's own."""
+    text = read.text("run_id")
+    if text != sharding.AUTO:
+        return text
+    found = sharding.from_ci(read.environ)
+    where = read.where("run_id")
+    # In the ini file it is for the CI: on a desk a run is a run by itself.
+    on_a_desk = where == ini_name("run_id") and not sharding.in_ci(read.environ)
+    if found is None and not on_a_desk:
+        msg = (
+            f"{where}: auto knows GitHub Actions, GitLab, CircleCI, Buildkite and "
+            "Jenkins, and finds the variables of none; give an id that all processes "
+            "of the run have in common"
+        )
+        raise SettingsError(msg)
+    return None if found is None else plain_text(found)
 
 
 def _declared(read: Given) -> dict[str, str]:

@@ -35,6 +35,16 @@ class ExperimentReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """A run that several processes make, as far as it is known here."""
+
+    name: str
+    #: How many processes there are, and how many of the others have not finished.
+    processes: int
+    going_on: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """All that the summary of a run says."""
 
@@ -50,6 +60,9 @@ class RunReport:
     problems: tuple[str, ...] = ()
     #: What gates say where there is nothing to judge.
     unjudged: tuple[Verdict, ...] = ()
+    #: The rows of this process, where others have rows in its experiments.
+    own: RowCounts | None = None
+    joined: Joined | None = None
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -71,6 +84,11 @@ class RunReport:
 
     @property
     def rows(self) -> RowCounts:
+        """The rows of all experiments of the run, as far as this process made them."""
+        return self.own or self.rows_of_all
+
+    @property
+    def rows_of_all(self) -> RowCounts:
         """The rows of all experiments of the run."""
         return RowCounts(
             recorded=sum(each.rows.recorded for each in self.experiments),

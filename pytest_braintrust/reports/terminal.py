@@ -18,7 +18,7 @@ from pytest_braintrust.reports.lines import (
     short,
     width_of,
 )
-from pytest_braintrust.reports.run import ExperimentReport, RunReport
+from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
 
 _PUSH = "pytest-braintrust push"
@@ -103,6 +103,9 @@ def _full(report: RunReport, width: int) -> Iterator[Line]:
     for experiment in report.experiments:
         yield from _experiment(experiment, width)
     yield _labelled("tests", tests_text(report))
+    if report.joined is not None:
+        style = "yellow" if report.joined.going_on else ""
+        yield _labelled("run", _joined_text(report, report.joined), style)
     if report.recorded:
         yield _labelled("rows", _rows_text(report))
         yield _labelled("store", plain(report.store))
@@ -186,6 +189,25 @@ def _rows_text(report: RunReport) -> str:
     return f"{rows.recorded} recorded = {rows.sent} sent + {rows.pending} pending"
 
 
+def _joined_text(report: RunReport, joined: Joined) -> str:
+    rows = _rows(report.rows_of_all.recorded)
+    others = joined.processes - 1
+    told = f"{name_of(joined.name)}: {rows} so far of {_processes(joined.processes)}"
+    if not others:
+        return f"{told}; others may have theirs in other stores"
+    if not joined.going_on:
+        return f"{told}, all of which have finished"
+    return f"{told}, {joined.going_on} of which {_have(joined.going_on)} not finished"
+
+
+def _processes(count: int) -> str:
+    return "this process" if count == 1 else f"{count} processes"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
 def _quiet(report: RunReport) -> Iterator[Line]:
     return _named(_in_two_lines(report))
 
@@ -200,6 +222,8 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
         yield Line(f"{name_of(each.project)}: {told}" if several else told)
         if each.judgement is not None and each.judgement.comparison is not None:
             yield compared.in_one_line(each.judgement.comparison)
+    if report.joined is not None and report.joined.going_on:
+        yield Line(_joined_text(report, report.joined), "yellow")
     if not report.recorded:
         yield Line(_nothing(report))
     else:

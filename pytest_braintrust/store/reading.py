@@ -222,6 +222,19 @@ def has_row(store: Store, number: int, row_id: str) -> bool:
     return store.one(sql, values) is not None
 
 
+def session_counts(store: Store, session_id: str) -> RowCounts:
+    """Count the rows of a session."""
+    row = store.one(
+        "SELECT count(*) AS recorded, coalesce(sum(sent >= version), 0) AS sent, "
+        "count(refused) AS refused FROM rows WHERE experiment IN "
+        "(SELECT experiments.number FROM experiments JOIN sessions USING (run_id) "
+        "WHERE sessions.id = ?) "
+        "AND session = (SELECT number FROM sessions WHERE id = ?)",
+        (session_id, session_id),
+    )
+    return RowCounts(**dict(row)) if row is not None else RowCounts()
+
+
 def row_counts(store: Store, number: int) -> RowCounts:
     """Count the rows of an experiment."""
     row = store.one(

@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import Any, TypedDict, cast
 from uuid import uuid4
 
+from pytest_braintrust.cutting import fit
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
-from pytest_braintrust.jsonable import Json, dumps, fit
+from pytest_braintrust.jsonable import Json, dumps
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
 from pytest_braintrust.trials import split
 
-#: Bytes of ASCII JSON that one field may have: five such fields stay inside the
-#: 6 MB that Braintrust takes in one request.
+#: Bytes of ASCII JSON that one field may have, which is what is sent: a character
+#: that is not ASCII counts as six.
 MAX_FIELD_BYTES = 1_000_000
+#: Bytes that these fields may have together. Braintrust takes 6 MB in one request, but
+#: some gateways before it only 5.
+MAX_FIELDS_BYTES = 4_000_000
+#: Bytes of each of the rest: all scores, all metrics, all earlier attempts.
+MAX_OTHER_BYTES = 200_000
 
 _SORTED = json.JSONEncoder(sort_keys=True, check_circular=False, separators=(",", ":"))
 _WHOLE = re.compile(r"\.0(?=[,\]}]|$)")
 
 _LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
+_NUMBERS = ("scores", "metrics")
+
+#: Under what name metadata called "pytest" are kept, which is the plugin's own.
+_DISPLACED = "pytest (logged)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +126,7 @@ def build(case: Case, ids: Ids, said: Fields, run: Run) -> dict[str, Any]:
         "expected": _said(fields.expected),
         "error": _error(fields, run),
         "scores": scores,
-        "metadata": {**fields.metadata, "pytest": _facts(case, run)},
+        "metadata": {**_metadata(fields), "pytest": _facts(case, run)},
         "tags": fields.tags,
         "metrics": {"start": run.start, "end": run.end, **fields.metrics},
         "context": {
@@ -130,6 +140,11 @@ def build(case: Case, ids: Ids, said: Fields, run: Run) -> dict[str, Any]:
 
 def _said(value: Json | Unset) -> Json:
     return None if isinstance(value, Unset) else value
+
+
+def _metadata(fields: Fields) -> dict[str, Json]:
+    names = {"pytest": _DISPLACED}
+    return {names.get(name, name): each for name, each in fields.metadata.items()}
 
 
 def _error(fields: Fields, run: Run) -> str | None:
@@ -160,8 +175,7 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
     _put_durations_last(event)
     text = dumps(event)
     if len(text) > MAX_FIELD_BYTES:
-        for name in _LARGE_FIELDS:
-            event[name] = _fit_field(event[name])
+        _cut(event)
         text = dumps(event)
     facts = event["metadata"]["pytest"]
     return Row(
@@ -197,13 +211,31 @@ def teardown_tail(row: Row, seconds: float) -> str:
 TAIL = "}}}}"
 
 
-def _fit_field(value: Json) -> Json:
-    if isinstance(value, dict) and "pytest" in value:
-        # What the plugin itself says of the test is small, and needed.
-        rest = {name: each for name, each in value.items() if name != "pytest"}
-        kept = cast("dict[str, Json]", fit(rest, MAX_FIELD_BYTES))
-        return {**kept, "pytest": value["pytest"]}
-    return fit(value, MAX_FIELD_BYTES)
+def _cut(event: dict[str, Any]) -> None:
+    """Cut to size what is too large in an event, and note what had to go whole."""
+    # What the plugin itself says of the test is small, and needed.
+    facts = event["metadata"].pop("pytest")
+    fields = {name: fit(event[name], MAX_FIELD_BYTES) for name in _LARGE_FIELDS}
+    event.update(cast("dict[str, Any]", fit(fields, MAX_FIELDS_BYTES)))
+    for name in _NUMBERS:
+        kept = dict(_first(event[name], MAX_OTHER_BYTES))
+        if len(kept) < len(event[name]):
+            facts[f"{name}_left_out"] = len(event[name]) - len(kept)
+        event[name] = kept
+    if "attempts" in facts:
+        facts["attempts"] = fit(facts["attempts"], MAX_OTHER_BYTES)
+    event["metadata"]["pytest"] = facts
+    _put_durations_last(event)
+
+
+def _first(
+    numbers: dict[str, float | None], limit: int
+) -> Iterator[tuple[str, float | None]]:
+    """The first numbers that fit, and `pass`: a number cannot be cut."""
+    for name, number in numbers.items():
+        limit -= len(dumps(name)) + len(dumps(number)) + 2
+        if limit >= 0 or name == PASS:
+            yield name, number
 
 
 def shortened(event: str, limit: int) -> str:

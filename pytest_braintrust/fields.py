@@ -9,10 +9,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pytest_braintrust.jsonable import Json, clean, plain_text, text_of
+from pytest_braintrust.jsonable import (
+    MAX_EXACT_INTEGER,
+    Json,
+    clean,
+    is_mock,
+    plain_text,
+    text_of,
+)
 
 
 class Unset:
@@ -29,6 +37,10 @@ UNSET: Final = Unset()
 
 #: The score that follows the test's outcome; no test may give it itself.
 PASS = "pass"  # noqa: S105 - a score, not a password
+
+
+#: Characters of a wrong value that its message shows.
+_SHOWN = 200
 
 
 @dataclass(slots=True)
@@ -105,11 +117,14 @@ def checked(  # noqa: PLR0913 - the fields of a Braintrust event
 
 def _merge_deep(into: dict[str, Json], said: Mapping[str, Json]) -> None:
     for name, value in said.items():
-        present = into.get(name)
-        if isinstance(present, dict) and isinstance(value, dict):
-            _merge_deep(present, value)
-        else:
+        if not isinstance(value, dict):
             into[name] = value
+            continue
+        # Copied: what several rows have in common is not changed by one of them.
+        present = into.get(name)
+        merged = dict(present) if isinstance(present, dict) else {}
+        _merge_deep(merged, value)
+        into[name] = merged
 
 
 def _scores(scores: object) -> dict[str, float | None]:
@@ -129,7 +144,7 @@ def _score(name: str, value: Any) -> float | None:
     number = _number(value)
     if number is None or not 0 <= number <= 1:
         msg = (
-            f"score {name!r} is {text_of(value)}; it must be a number from 0 to 1, "
+            f"score {name!r} is {_shown(value)}; it must be a number from 0 to 1, "
             "a bool, or None for not scored"
         )
         raise ValueError(msg)
@@ -146,19 +161,30 @@ def _metrics(metrics: object) -> dict[str, float]:
 def _metric(name: str, value: Any) -> float:
     number = _number(value)
     if number is None or not math.isfinite(number):
-        msg = f"metric {name!r} is {text_of(value)}; it must be a finite number"
+        msg = f"metric {name!r} is {_shown(value)}; it must be a finite number"
         raise ValueError(msg)
-    return int(number) if isinstance(value, int) else number
+    whole = isinstance(value, int) and abs(number) <= MAX_EXACT_INTEGER
+    return int(number) if whole else number
 
 
 def _number(value: Any) -> float | None:
-    """`value` as a float, or None when it is not a number (text never is)."""
-    if isinstance(value, (str, bytes, bytearray)) or not hasattr(value, "__float__"):
+    """`value` as a float, or None when it is not a number.
+
+    Text never is; nor is an array, even of one number; nor a mock, which would count
+    as the 1.0 that it answers to everything that asks it for a number.
+    """
+    if isinstance(value, (str, bytes, bytearray)) or is_mock(value):
         return None
     try:
-        return float(value)
+        single = hasattr(value, "__float__") and not getattr(value, "shape", ())
+        return float(value) if single else None
     except Exception:  # noqa: BLE001 - a foreign __float__ may raise anything
         return None
+
+
+def _shown(value: object) -> str:
+    text = text_of(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _metadata(metadata: object) -> dict[str, Json]:
@@ -166,7 +192,7 @@ def _metadata(metadata: object) -> dict[str, Json]:
         return {}
     plain = clean(metadata)
     if not isinstance(plain, dict):
-        msg = f'metadata is {text_of(metadata)}; give a mapping, as in {{"model": "a"}}'
+        msg = f'metadata is {_shown(metadata)}; give a mapping, as in {{"model": "a"}}'
         raise ValueError(msg)  # noqa: TRY004
     return plain
 
@@ -175,29 +201,30 @@ def _tags(tags: object) -> list[str]:
     if tags is None:
         return []
     if isinstance(tags, str):
-        return [plain_text(tags)]
+        tags = [tags]
     if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
-        msg = f'tags is {text_of(tags)}; give text, as in tags=["slow", "geo"]'
+        msg = f'tags is {_shown(tags)}; give text, as in tags=["slow", "geo"]'
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for wrong values
     result: list[str] = []
     for tag in tags:
         if not isinstance(tag, str):
-            msg = f"tag {text_of(tag)} is not text"
+            msg = f"tag {_shown(tag)} is not text"
             raise ValueError(msg)  # noqa: TRY004
         if (plain := plain_text(tag)) not in result:
             result.append(plain)
-    return result
+    # A set has another order in the next process.
+    return sorted(result) if isinstance(tags, AbstractSet) else result
 
 
 def _named(what: str, value: object, example: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        msg = f"{what} is {text_of(value)}; give a mapping of names, as in {example}"
+        msg = f"{what} is {_shown(value)}; give a mapping of names, as in {example}"
         raise ValueError(msg)  # noqa: TRY004
     for name in value:
-        if not isinstance(name, str) or not name:
-            msg = f"{what} has the name {text_of(name)}; a name is non-empty text"
+        if not isinstance(name, str) or not name.strip():
+            msg = f"{what} has the name {_shown(name)}; a name is non-empty text"
             raise ValueError(msg)
     return {plain_text(name): each for name, each in value.items()}
 

@@ -1,4 +1,4 @@
-"""Turn any Python value into plain JSON values, and keep them within a size.
+"""Turn any Python value into plain JSON values.
 
 A value is copied when it is logged, so that what the test does to it later changes
 nothing. No value may fail the test that logs it: what JSON has no word for becomes
@@ -13,10 +13,12 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import UserString
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from enum import Enum
+from itertools import islice
 from typing import Any, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -27,10 +29,26 @@ MAX_EXACT_INTEGER = 2**53 - 1
 MAX_DEPTH = 100
 #: Arrays with more elements are described, not copied.
 MAX_ARRAY_ELEMENTS = 100_000
+#: Members of all containers in one value. A field of so many is past its size limit
+#: anyway; without an end, a graph whose nodes know each other, or a container that
+#: makes its members as it is asked for them, would hold the test for ever.
+MAX_MEMBERS = 500_000
+#: What the mappings that are open at that point may still have, so that the small
+#: members beside a huge one stay.
+_MEMBERS_AFTER = 1_000
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+TOO_MANY = "… [cut: too many values]"
+TOO_DEEP = "<nested too deep>"
+CIRCULAR = "<circular reference>"
+
+#: How reprs tell where an object lies in memory; the second is `unittest.mock`'s.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| id='\d+'")
+#: A number with fewer digits may be any number.
+_ADDRESS_DIGITS = 9
 #: `str` of a Decimal or UUID says the same as its `repr`, without the noise.
-_READABLE_BY_STR = {"decimal", "uuid", "datetime", "fractions", "ipaddress"}
+_READABLE_BY_STR = frozenset({"decimal", "uuid", "datetime", "fractions", "ipaddress"})
+_MOCKS = frozenset({"unittest.mock", "mock", "mock.mock"})
+
 _ENCODER = json.JSONEncoder(
     ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":")
 )
@@ -47,9 +65,13 @@ def clean(value: object) -> Json:
     Exact: None, bool, finite float, int up to 2**53 - 1, text, lists, mappings, and
     what is made of fields (dataclasses, attrs, named tuples, pydantic models). As
     text: everything else, without memory addresses, so that the same value reads the
-    same in the next run.
+    same in the next run. What is no `Exception` goes through: Ctrl-C, and the
+    failure by which pytest-timeout ends a test.
     """
-    return _clean(value, ())
+    try:
+        return _Copier().copy(value, ())
+    except Exception:  # noqa: BLE001 - the test used up the stack or the memory
+        return text_of(value)
 
 
 def text_of(value: object) -> str:
@@ -57,112 +79,205 @@ def text_of(value: object) -> str:
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - a foreign repr may raise anything
-        kind = type(value).__name__
-        return f"<{kind} (its repr raised {type(error).__name__})>"
-    return plain_text(_ADDRESS.sub("", text))
+        # `object`'s own asks nothing of the value, its class or its metaclass.
+        kind = object.__repr__(value)[1:].split(" object at ")[0].rpartition(".")[2]
+        return f"<{plain_text(kind)} (its repr raised {type(error).__name__})>"
+    text = _ADDRESS.sub("", text)
+    # Others write their address as they like: it is known which one that is.
+    for address in (f"{id(value):#x}", str(id(value))):
+        text = text.replace(address, "…") if len(address) >= _ADDRESS_DIGITS else text
+    return plain_text(text)
 
 
 def plain_text(text: str) -> str:
     """Spell lone surrogates as escapes: they have no place in UTF-8 or JSON."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    exact = str.__str__(text)
+    if exact.isascii():
+        return exact
+    return exact.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _clean(value: object, parents: tuple[int, ...]) -> Json:  # noqa: PLR0911 - a case a kind
-    kind = type(value)
-    if kind is str:
-        return plain_text(value)  # type: ignore[arg-type]
-    if value is None or kind is bool:
-        return value  # type: ignore[return-value]
-    if kind is int:
-        return _integer(value)  # type: ignore[arg-type]
-    if kind is float:
-        return _float(value)  # type: ignore[arg-type]
-    if id(value) in parents:
-        return "<circular reference>"
-    if len(parents) >= MAX_DEPTH:
-        return "<nested too deep>"
-    inside = (*parents, id(value))
-    if kind is dict:
-        return _mapping(value, inside)  # type: ignore[arg-type]
-    if kind is list or kind is tuple:
-        return [_clean(each, inside) for each in value]  # type: ignore[attr-defined]
-    try:
-        return _special(value, inside)
-    except Exception:  # noqa: BLE001 - foreign code: any error means "as text"
+def is_mock(value: object) -> bool:
+    """Whether `value` is a mock: it has every attribute, and none of them says a thing.
+
+    By its type's module, as a mock may say that it is of any class.
+    """
+    return any(base.__module__ in _MOCKS for base in type(value).__mro__)
+
+
+class _Copier:
+    """Copies one value, and knows how much it may still take in."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_MEMBERS
+
+    def copy(  # noqa: PLR0911 - a case a kind
+        self, value: object, parents: tuple[int, ...]
+    ) -> Json:
+        kind = type(value)
+        if kind is str:
+            return plain_text(value)  # type: ignore[arg-type]
+        if value is None or kind is bool:
+            return value  # type: ignore[return-value]
+        if kind is int:
+            return _integer(value)  # type: ignore[arg-type]
+        if kind is float:
+            return _float(value)  # type: ignore[arg-type]
+        if id(value) in parents:
+            return CIRCULAR
+        if len(parents) >= MAX_DEPTH:
+            return TOO_DEEP
+        if self.left <= 0:
+            return TOO_MANY
+        inside = (*parents, id(value))
+        # Copies first, which no other thread can come between.
+        if kind is dict:
+            return self._mapping(value.copy().items(), inside)  # type: ignore[attr-defined]
+        if kind is list or kind is tuple:
+            return self._list(value, inside)  # type: ignore[arg-type]
+        try:
+            return self._special(value, inside)
+        except Exception:  # noqa: BLE001 - foreign code: any error means "as text"
+            return text_of(value)
+
+    def _special(self, value: object, inside: tuple[int, ...]) -> Json:
+        if is_mock(value):
+            return text_of(value)
+        if isinstance(value, Enum):
+            return self.copy(value.value, inside)
+        if isinstance(value, os.PathLike):
+            return self.copy(os.fspath(value), inside)
+        scalar = _scalar(value)
+        if scalar is not None:
+            return scalar
+        names = _field_names(type(value))
+        if names is not None:
+            fields = [(name, _attribute(value, name)) for name in names]
+            return self._mapping(fields, inside)
+        return self._container(value, inside)
+
+    def _container(  # noqa: PLR0911 - a case a kind
+        self, value: object, inside: tuple[int, ...]
+    ) -> Json:
+        kind = type(value)
+        if callable(getattr(kind, "model_dump", None)):
+            return self.copy(_dumped(value), inside)
+        match value:
+            case Mapping():
+                return self._mapping(value.items(), inside)
+            case KeysView() | ItemsView() | ValuesView() | Sequence():
+                return self._list(value, inside)
+            case AbstractSet():
+                return sorted(self._list(value, inside), key=dumps)
+        for name in ("tolist", "to_dict"):
+            if callable(getattr(kind, name, None)):
+                return self._converted(value, name, inside)
+        if any(base.__module__ in _READABLE_BY_STR for base in kind.__mro__):
+            return plain_text(_ADDRESS.sub("", str(value)))
         return text_of(value)
 
+    def _list(self, values: Iterable[object], inside: tuple[int, ...]) -> list[Json]:
+        result: list[Json] = []
+        # Taken at once, as another thread may be adding to it.
+        for each in list(islice(values, max(self.left, 0) + 1)):
+            if self.left <= 0:
+                result.append(TOO_MANY)
+                break
+            self.left -= 1
+            result.append(self.copy(each, inside))
+        return result
 
-def _special(  # noqa: PLR0911, PLR0912 - a case a kind
-    value: object, inside: tuple[int, ...]
-) -> Json:
+    def _mapping(
+        self, items: Iterable[tuple[object, object]], inside: tuple[int, ...]
+    ) -> dict[str, Json]:
+        result: dict[str, Json] = {}
+        for key, each in list(islice(items, max(self.left, 0) + _MEMBERS_AFTER)):
+            if self.left <= -_MEMBERS_AFTER:
+                result["…"] = TOO_MANY
+                break
+            self.left -= 1
+            name = self._key(key, inside)
+            # 1 and "1" are two keys in Python and one in JSON: keep both values.
+            while name in result:
+                name = f"{name} ({type(key).__name__})"
+            result[name] = self.copy(each, inside)
+        return result
+
+    def _key(self, key: object, inside: tuple[int, ...]) -> str:
+        plain = self.copy(key, inside)
+        return plain if isinstance(plain, str) else dumps(plain)
+
+    def _converted(self, value: Any, method: str, inside: tuple[int, ...]) -> Json:
+        """An array or table by its own word for it, unless that is too long."""
+        dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", ())
+        size = math.prod(shape) if isinstance(shape, tuple) else 0
+        if size > MAX_ARRAY_ELEMENTS:
+            kind = type(value).__name__
+            of = "" if dtype is None else f", dtype={dtype}"
+            return f"<{kind} of {size} elements, shape={tuple(shape)}{of}>"
+        if getattr(dtype, "kind", "") in {"m", "M"}:
+            # numpy counts nanoseconds; as text it tells the moment.
+            value = value.astype(str)
+        plain = getattr(value, method)()
+        # A number that has no equal in Python, as numpy's longdouble, answers itself.
+        return (
+            text_of(value) if type(plain) is type(value) else self.copy(plain, inside)
+        )
+
+
+def _scalar(value: object) -> Json:  # noqa: PLR0911 - a case a kind
+    """What has no members; None where `value` is of no such kind.
+
+    The methods of a subclass are passed by: they may say what they like.
+    """
     match value:
-        case Enum():
-            return _clean(value.value, inside)
         case str():
-            return plain_text(str.__str__(value))
+            return plain_text(value)
+        case UserString():
+            return plain_text(value.data)
         case bool():
             return bool(value)
         case int():
-            return _integer(int(value))
+            return _integer(int.__int__(value))
         case float():
-            return _float(float(value))
+            return _float(float.__float__(value))
         case bytes() | bytearray() | memoryview():
             return _bytes(bytes(value))
         case datetime() | date() | time():
-            return value.isoformat()
-        case os.PathLike():
-            return _clean(os.fspath(value), inside)
+            return plain_text(value.isoformat())
         case BaseException():
-            return plain_text(_ADDRESS.sub("", f"{type(value).__name__}: {value}"))
-    fields = _fields(value)
-    if fields is not None:
-        return _mapping(fields, inside)
-    match value:
-        case Mapping():
-            return _mapping(value, inside)
-        case AbstractSet():
-            return sorted((_clean(each, inside) for each in value), key=dumps)
-        case Sequence():
-            return [_clean(each, inside) for each in value]
-    if callable(getattr(type(value), "tolist", None)):
-        return _array(value, inside)
-    if type(value).__module__ in _READABLE_BY_STR:
-        return plain_text(str(value))
-    return text_of(value)
+            return _exception(value)
+        case range():
+            return text_of(value)
+    return None
 
 
-def _fields(value: object) -> Mapping[object, object] | None:
-    """The named fields of an object that is made of such, or None."""
-    kind = type(value)
+def _field_names(kind: type) -> Iterable[str] | None:
+    """The names of the fields that an object of this type is made of, or None."""
     if dataclasses.is_dataclass(kind):
-        names: Iterable[str] = (each.name for each in dataclasses.fields(kind))
-    elif hasattr(kind, "__attrs_attrs__"):
-        names = (each.name for each in kind.__attrs_attrs__)
-    elif isinstance(value, tuple) and hasattr(kind, "_fields"):
-        names = kind._fields
-    elif callable(getattr(kind, "model_dump", None)):
-        return value.model_dump()  # type: ignore[attr-defined, no-any-return]
-    else:
-        return None
-    return {name: getattr(value, name, None) for name in names}
+        return [each.name for each in dataclasses.fields(kind)]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [each.name for each in kind.__attrs_attrs__]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return kind._fields  # type: ignore[no-any-return]
+    return None
 
 
-def _mapping(value: Mapping[Any, object], inside: tuple[int, ...]) -> dict[str, Json]:
-    result: dict[str, Json] = {}
-    for key, each in value.items():
-        name = _key(key, inside)
-        # 1 and "1" are two keys in Python and one in JSON: keep both values.
-        while name in result:
-            name = f"{name} ({type(key).__name__})"
-        result[name] = _clean(each, inside)
-    return result
+def _attribute(value: object, name: str) -> object:
+    try:
+        return getattr(value, name, None)
+    except Exception as error:  # noqa: BLE001 - a property may raise anything
+        return f"<it raised {type(error).__name__}>"
 
 
-def _key(key: object, inside: tuple[int, ...]) -> str:
-    plain = _clean(key, inside)
-    return plain if isinstance(plain, str) else dumps(plain)
+def _dumped(value: Any) -> object:
+    """What a model says that it consists of: pydantic's, or one like it."""
+    if hasattr(type(value), "__pydantic_serializer__"):
+        # Without the warnings of fields that are not of their type.
+        return value.model_dump(warnings=False)
+    return value.model_dump()
 
 
 def _integer(value: int) -> int | str:
@@ -188,74 +303,15 @@ def _bytes(value: bytes) -> str:
         return f"data:application/octet-stream;base64,{encoded}"
 
 
-def _array(value: Any, inside: tuple[int, ...]) -> Json:
-    size = getattr(value, "size", 0)
-    if isinstance(size, int) and size > MAX_ARRAY_ELEMENTS:
-        shape, dtype = getattr(value, "shape", "?"), getattr(value, "dtype", "?")
-        return f"<{type(value).__name__} of {size} elements, {shape=}, {dtype=!s}>"
-    return _clean(value.tolist(), inside)
-
-
-def fit(value: Json, limit: int) -> Json:
-    """Cut `value` so that its encoding is about `limit` bytes, and say so inside.
-
-    The shape is kept and the large parts are cut: of a mapping or list each small
-    member stays whole and the large ones share what is left.
-    """
-    size = len(dumps(value))
-    if size <= limit:
-        return value
-    if isinstance(value, dict):
-        return _fit_members(value, limit)
-    if isinstance(value, list):
-        kept = _fit_members({str(i): each for i, each in enumerate(value)}, limit)
-        return list(kept.values())
-    return _fit_text(str(value), size, limit)
-
-
-def _fit_text(text: str, size: int, limit: int) -> str:
-    note = f"… [cut: {size:,} bytes, the limit is {limit:,}]"
-    room = max(0, limit - len(dumps(note)))
-    # One character may take six bytes (`\uXXXX`) or twelve: shrink to what fits.
-    kept = text[:room]
-    while (over := len(dumps(kept)) - room) > 0 and kept:
-        kept = kept[: max(0, len(kept) - max(1, over // 12))]
-    return kept + note
-
-
-def _fit_members(members: dict[str, Json], limit: int) -> dict[str, Json]:
-    sizes = {
-        name: len(dumps(name)) + len(dumps(each)) + 2 for name, each in members.items()
-    }
-    share = _fair_share(sorted(sizes.values()), limit)
-    if share < 64:  # noqa: PLR2004 - too many members for each to be readable
-        return _first_members(members, sizes, limit)
-    return {
-        name: each if sizes[name] <= share else fit(each, share - len(dumps(name)) - 2)
-        for name, each in members.items()
-    }
-
-
-def _fair_share(sizes: Sequence[int], limit: int) -> int:
-    """The largest share such that all sizes, none counted above it, fit `limit`."""
-    left = limit
-    for position, size in enumerate(sizes):
-        share = left // (len(sizes) - position)
-        if size > share:
-            return share
-        left -= size
-    return limit
-
-
-def _first_members(
-    members: dict[str, Json], sizes: dict[str, int], limit: int
-) -> dict[str, Json]:
-    kept: dict[str, Json] = {}
-    room = limit - 100
-    for name, each in members.items():
-        room -= sizes[name]
-        if room < 0:
-            break
-        kept[name] = each
-    kept["…"] = f"[cut: {len(members) - len(kept):,} of {len(members):,} left out]"
-    return kept
+def _exception(error: BaseException, indent: str = "") -> str:
+    """Kind, text and notes of an exception, and of those that it groups."""
+    kind, text = type(error).__name__, str(error)
+    lines = [f"{kind}: {text}" if text else kind]
+    notes = getattr(error, "__notes__", None)
+    lines += [str(each) for each in notes] if isinstance(notes, list) else []
+    told = "\n".join(indent + _ADDRESS.sub("", line) for line in lines)
+    grouped = getattr(error, "exceptions", None)
+    if isinstance(grouped, tuple) and len(indent) < MAX_DEPTH:
+        inner = [each for each in grouped if isinstance(each, BaseException)]
+        told = "\n".join([told, *(_exception(each, indent + "  ") for each in inner)])
+    return plain_text(told)

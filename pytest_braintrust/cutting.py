@@ -25,9 +25,13 @@ def fit(value: Json, limit: int) -> Json:
     member stays whole and the large ones share what is left. What fits is not
     changed. A limit below `MIN_LIMIT` counts as that.
     """
+    limit = max(limit, MIN_LIMIT)
+    # Encoding all of it is far quicker than measuring its parts.
+    if len(dumps(value)) <= limit:
+        return value
     sizes: dict[int, int] = {}
     _measure(value, sizes)
-    return _Fitter(sizes).fit(value, max(limit, MIN_LIMIT))
+    return _Fitter(sizes).fit(value, limit)
 
 
 def _measure(value: Json, sizes: dict[int, int]) -> int:
@@ -39,10 +43,17 @@ def _measure(value: Json, sizes: dict[int, int]) -> int:
     elif isinstance(value, list):
         size = 2 + sum(1 + _measure(each, sizes) for each in value)
     else:
-        return len(dumps(value))
+        return _scalar_size(value)
     # The last member has no comma after it.
     sizes[id(value)] = size = size - bool(value)
     return size
+
+
+def _scalar_size(value: Json) -> int:
+    # Of numbers there are many, and their encoder is made anew for each of them.
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return len(repr(value))
+    return len(dumps(value))
 
 
 class _Fitter:
@@ -64,7 +75,7 @@ class _Fitter:
     def _size(self, value: Json) -> int:
         if isinstance(value, (dict, list)):
             return self._sizes[id(value)]
-        return len(dumps(value))
+        return _scalar_size(value)
 
     def _mapping(self, members: dict[str, Json], limit: int) -> dict[str, Json]:
         sizes = [len(dumps(name)) + 2 + self._size(members[name]) for name in members]

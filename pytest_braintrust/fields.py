@@ -17,6 +17,7 @@ from pytest_braintrust.jsonable import (
     MAX_EXACT_INTEGER,
     Json,
     clean,
+    dumps,
     is_mock,
     plain_text,
     text_of,
@@ -73,7 +74,7 @@ class Fields:
         self.scores.update(said.scores)
         self.metrics.update(said.metrics)
         _merge_deep(self.metadata, said.metadata)
-        self.tags.extend(tag for tag in said.tags if tag not in self.tags)
+        self.tags = list(dict.fromkeys([*self.tags, *said.tags]))
         self.origin = said.origin or self.origin
 
 
@@ -205,15 +206,14 @@ def _tags(tags: object) -> list[str]:
     if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
         msg = f'tags is {_shown(tags)}; give text, as in tags=["slow", "geo"]'
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for wrong values
-    result: list[str] = []
+    plain: dict[str, None] = {}
     for tag in tags:
         if not isinstance(tag, str):
             msg = f"tag {_shown(tag)} is not text"
             raise ValueError(msg)  # noqa: TRY004
-        if (plain := plain_text(tag)) not in result:
-            result.append(plain)
+        plain[plain_text(tag)] = None
     # A set has another order in the next process.
-    return sorted(result) if isinstance(tags, AbstractSet) else result
+    return sorted(plain) if isinstance(tags, AbstractSet) else list(plain)
 
 
 def _named(what: str, value: object, example: str) -> dict[str, Any]:
@@ -233,4 +233,4 @@ def _error(error: object) -> str | None:
     if error is None:
         return None
     plain = clean(error)
-    return plain if isinstance(plain, str) else text_of(error)
+    return plain if isinstance(plain, str) else dumps(plain)

@@ -13,14 +13,15 @@ import json
 import math
 import os
 import re
-from collections import UserString
+from collections import Counter, UserString
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from enum import Enum
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+_T = TypeVar("_T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 #: Braintrust reads JSON as JavaScript does: beyond this an integer loses digits.
@@ -29,13 +30,16 @@ MAX_EXACT_INTEGER = 2**53 - 1
 MAX_DEPTH = 100
 #: Arrays with more elements are described, not copied.
 MAX_ARRAY_ELEMENTS = 100_000
-#: Members of all containers in one value. A field of so many is past its size limit
-#: anyway; without an end, a graph whose nodes know each other, or a container that
-#: makes its members as it is asked for them, would hold the test for ever.
-MAX_MEMBERS = 500_000
+#: Members of all containers in one value, a container counting as three. More than a
+#: field has room for, as a rule; without an end, a graph whose nodes know each other,
+#: or a container that makes its members when asked, would hold the test for ever.
+MAX_MEMBERS = 250_000
 #: What the mappings that are open at that point may still have, so that the small
 #: members beside a huge one stay.
 _MEMBERS_AFTER = 1_000
+
+#: How often to look again at what changes while it is looked at.
+_TRIES = 20
 
 TOO_MANY = "… [cut: too many values]"
 TOO_DEEP = "<nested too deep>"
@@ -131,8 +135,9 @@ class _Copier:
             return TOO_DEEP
         if self.left <= 0:
             return TOO_MANY
+        self.left -= 2
         inside = (*parents, id(value))
-        # Copies first, which no other thread can come between.
+        # A copy first, which no other thread can come between.
         if kind is dict:
             return self._mapping(value.copy().items(), inside)  # type: ignore[attr-defined]
         if kind is list or kind is tuple:
@@ -180,8 +185,7 @@ class _Copier:
 
     def _list(self, values: Iterable[object], inside: tuple[int, ...]) -> list[Json]:
         result: list[Json] = []
-        # Taken at once, as another thread may be adding to it.
-        for each in list(islice(values, max(self.left, 0) + 1)):
+        for each in _taken(values, max(self.left, 0) + 1):
             if self.left <= 0:
                 result.append(TOO_MANY)
                 break
@@ -193,15 +197,15 @@ class _Copier:
         self, items: Iterable[tuple[object, object]], inside: tuple[int, ...]
     ) -> dict[str, Json]:
         result: dict[str, Json] = {}
-        for key, each in list(islice(items, max(self.left, 0) + _MEMBERS_AFTER)):
+        repeated: Counter[str] = Counter()
+        for key, each in _taken(items, max(self.left, 0) + _MEMBERS_AFTER):
             if self.left <= -_MEMBERS_AFTER:
                 result["…"] = TOO_MANY
                 break
             self.left -= 1
             name = self._key(key, inside)
-            # 1 and "1" are two keys in Python and one in JSON: keep both values.
-            while name in result:
-                name = f"{name} ({type(key).__name__})"
+            if name in result:
+                name = _another(name, type(key).__name__, result, repeated)
             result[name] = self.copy(each, inside)
         return result
 
@@ -225,6 +229,29 @@ class _Copier:
         return (
             text_of(value) if type(plain) is type(value) else self.copy(plain, inside)
         )
+
+
+def _taken(values: Iterable[_T], count: int) -> list[_T]:
+    """The first values, taken at once: another thread may be changing them."""
+    for _ in range(_TRIES):
+        try:
+            return list(islice(values, count))
+        except RuntimeError:  # it changed between the first look and the next
+            if iter(values) is values:
+                raise
+    return list(values)
+
+
+def _another(
+    name: str, kind: str, taken: Mapping[str, Json], repeated: Counter[str]
+) -> str:
+    """A free name: 1 and "1" are two keys in Python, and one in JSON."""
+    start = f"{name} ({kind}"
+    while True:
+        repeated[start] += 1
+        free = f"{start})" if repeated[start] == 1 else f"{start} {repeated[start]})"
+        if free not in taken:
+            return free
 
 
 def _scalar(value: object) -> Json:  # noqa: PLR0911 - a case a kind

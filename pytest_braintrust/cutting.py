@@ -133,11 +133,11 @@ def _name(name: str, position: int, limit: int) -> str:
     """A name that fits; with its position, as two long ones may start alike."""
     if len(dumps(name)) <= limit:
         return name
-    return _start(name, f"… [cut, member {position}]", limit)
+    return _start(name, f"… [cut: member {position}]", limit)
 
 
 def _text(text: str, size: int, limit: int) -> str:
-    return _start(text, f"… [cut, was {size:,} bytes]", limit)
+    return _start(text, f"… [cut: was {size:,} bytes]", limit)
 
 
 def _start(text: str, note: str, limit: int) -> str:

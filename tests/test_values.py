@@ -42,7 +42,7 @@ from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import open_store
 from pytest_braintrust.store.writing import NewExperiment
-from pytest_braintrust.uploader import send_experiment
+from pytest_braintrust.uploader import Sender
 
 #: What Braintrust takes in one request.
 WIRE_LIMIT = 6_000_000
@@ -275,7 +275,7 @@ def test_the_large_parts_are_cut_and_the_small_ones_stay() -> None:
     kept: Any = fit(value, 2_000)
     assert kept["question"] == "short"
     assert kept["document"].startswith("ddd")
-    assert kept["document"].endswith("… [cut, was 5,002 bytes]")
+    assert kept["document"].endswith("… [cut: was 5,002 bytes]")
     assert kept["history"][0]["role"] == "user"
     assert kept["history"][1] == {"role": "system"}
 
@@ -284,7 +284,7 @@ def test_where_there_are_too_many_parts_the_first_stay() -> None:
     """One that is large does not keep the ones after it out."""
     value: Any = {"large": "x" * 9_000, **{f"name {n}": n for n in range(2_000)}}
     kept: Any = fit(value, 2_000)
-    assert kept["large"].endswith("… [cut, was 9,002 bytes]")
+    assert kept["large"].endswith("… [cut: was 9,002 bytes]")
     assert kept["name 0"] == 0
     assert kept["…"].startswith("[cut: 1,")
     listed: Any = fit(["x" * 9_000, *range(2_000)], 2_000)
@@ -304,7 +304,7 @@ def test_what_counts_is_bytes_as_they_are_sent(character: str) -> None:
     kept: Any = fit(character * 5_000, 1_000)
     start, _, note = kept.partition("…")
     assert set(start) == {character}
-    assert note.startswith(" [cut, was ")
+    assert note.startswith(" [cut: was ")
     assert 1_000 - 12 <= len(dumps(kept)) <= 1_000
 
 
@@ -396,7 +396,9 @@ def relayed(row: Row) -> Row:
     """What another process gets of a row that travels on a report."""
     execnet = pytest.importorskip("execnet")
     report = pytest.TestReport("a", ("a", 1, "a"), {}, "passed", None, "call")
-    payload = Payload(nodeid="a", final=True, said=True, rows=[row], teardown=0.0)
+    payload = Payload(
+        nodeid="a", final=True, said=True, failed=False, rows=[row], teardown=0.0
+    )
     attach(report, payload)
     data = execnet.loads(execnet.dumps(report._to_json()))
     arrived = detach(pytest.TestReport._from_json(data))
@@ -415,7 +417,7 @@ def sent_and_fetched(
     keeper.keep(CASE.nodeid, rows, final=True, worker=None)
     connection = Connection(server.api_key, server.url, server.app_url)
     with BraintrustClient.for_connection(connection) as client:
-        sent = send_experiment(keeper.store, keeper._experiment(rows[0]), client)
+        sent = Sender(keeper.store, client).send(keeper._experiment(rows[0]))
         assert (sent.rows, sent.refused) == (len(rows), 0)
         remote_id = reading.experiment(keeper.store, name).remote_id
         assert remote_id is not None

@@ -14,6 +14,7 @@ from typing import Any
 
 import odd_values
 import pytest
+import stored
 from conftest import Ran, Suite
 from fake_braintrust import FakeBraintrust
 from hypothesis import HealthCheck, Phase, given, settings
@@ -35,13 +36,11 @@ from pytest_braintrust.events import (
 )
 from pytest_braintrust.fields import checked
 from pytest_braintrust.jsonable import clean, dumps, text_of
-from pytest_braintrust.keeping import Keeper
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload, attach, detach
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import open_store
-from pytest_braintrust.store.writing import NewExperiment
 from pytest_braintrust.uploader import Sender
 
 #: What Braintrust takes in one request.
@@ -411,20 +410,18 @@ def sent_and_fetched(
     folder: Path, server: FakeBraintrust, rows: list[Row]
 ) -> dict[str, dict[str, Any]]:
     """The rows as Braintrust has them, by id, by way of the store."""
-    name = rows[0]["id"]
-    new = NewExperiment(name, "session", "project", name, 1.0, None, {}, None)
-    keeper = Keeper(open_store(folder), lambda _: new)
-    keeper.keep(CASE.nodeid, rows, final=True, worker=None)
+    store = open_store(folder)
+    experiment = stored.add(store, rows[0]["id"], of=rows)
     connection = Connection(server.api_key, server.url, server.app_url)
     with BraintrustClient.for_connection(connection) as client:
-        sent = Sender(keeper.store, client).send(keeper._experiment(rows[0]))
-        assert (sent.rows, sent.refused) == (len(rows), 0)
-        remote_id = reading.experiment(keeper.store, name).remote_id
+        sent = Sender(store, client).send(experiment)
+        assert (sent.rows, sent.cut, sent.refused) == (len(rows), 0, 0)
+        remote_id = reading.experiment(store, experiment.id).remote_id
         assert remote_id is not None
         fetched = {
             each.id: dict(each.raw) for each in client.fetch_experiment(remote_id)
         }
-    keeper.store.close()
+    store.close()
     return fetched
 
 

@@ -6,6 +6,7 @@ what is known of each run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from pytest_braintrust import exchange, git, naming
 from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
 from pytest_braintrust.naming import Candidate
+from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
 T = TypeVar("T")
 
 #: How a baseline was found: by its place in history, or by what was named.
-How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file"]
+How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stored"]
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.
 _ENDED = (0, 1)
@@ -52,9 +54,11 @@ class Subject:
     project: str
     branch: str | None
     root: Path
-    #: The run itself, where it has started, is not its own past.
-    number: int | None = None
-    #: Nor is what other processes of it have finished.
+    #: The commit whose ancestors are looked for; None: HEAD.
+    commit: str | None = None
+    #: When it started, where that is over: what ran since is not its past.
+    started_at: float = math.inf
+    #: What the processes of one run have in common: it is not its own past.
     run_id: str | None = None
 
 
@@ -99,11 +103,42 @@ def find(
         Past(naming.candidate(each), bool((each.repo_info or {}).get("dirty")))
         for each in every
         if is_whole(each)
-        and each.number != subject.number
+        and each.created_at < subject.started_at
         and each.run_id != subject.run_id
     ]
     picked = pick(past, subject, asked)
     return None if picked is None else Baseline(picked.thing, picked.how)
+
+
+def of_stored(
+    store: Store, run: StoredExperiment, asked: str | None, *, root: Path, folder: Path
+) -> Baseline | None:
+    """Find the baseline of a run that is over: the one it had, if nothing is asked.
+
+    Args:
+        store: Where runs are.
+        run: The run that is looked at again.
+        asked: As for `find`.
+        root: The repository that it is a run of.
+        folder: What a file's name is relative to.
+
+    Raises:
+        BaselineError: a run was named that does not exist, or a file is none.
+        StoreError: the store could not be read.
+    """
+    had = run.base and reading.find_experiment(store, run.base)
+    if asked is None and had:
+        return Baseline(had, "stored")
+    info = run.repo_info or {}
+    subject = Subject(
+        project=run.project,
+        branch=info.get("branch"),
+        root=root,
+        commit=info.get("commit"),
+        started_at=run.created_at,
+        run_id=run.run_id,
+    )
+    return find(store, subject, asked, folder=folder)
 
 
 def is_whole(run: StoredExperiment) -> bool:
@@ -145,7 +180,8 @@ def _ancestor(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
     for each in past:
         if each.candidate.commit and not each.dirty:
             by_commit.setdefault(each.candidate.commit, each.candidate)
-    for commit in git.ancestors(subject.root) if by_commit else ():
+    near = git.ancestors(subject.root, subject.commit) if by_commit else ()
+    for commit in near:
         if commit in by_commit:
             return Picked(by_commit[commit].thing, "ancestor")
     return None

@@ -53,6 +53,10 @@ class Gates:
         return any(limits) or self.on_regression or self.require_baseline
 
 
+#: Where nothing is asked for.
+NONE = Gates({}, {}, {})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one gate says, as a line that a person reads."""
@@ -222,7 +226,7 @@ def _regressed(comparison: RunComparison) -> Iterator[Verdict]:
             "failed",
             f"{each.name} regressed by {abs(numbers.difference or 0.0):.4g} from "
             f"{numbers.then:.4g} to {numbers.now:.4g}, beyond noise "
-            f"(p = {each.p_value or 0.0:.2g}, {each.worsened} tests worse)",
+            f"(p={each.p_value or 0.0:.2g}, {each.worsened} tests worse)",
         )
     if worse:
         return

@@ -76,13 +76,14 @@ _TARGET_VARIABLES = (
 _USUAL_BRANCHES = ("main", "master")
 
 
-def ancestors(root: Path, *, most: int = 2_000) -> list[str]:
-    """HEAD and the commits before it, the nearest first; none without git.
+def ancestors(root: Path, commit: str | None = None, *, most: int = 2_000) -> list[str]:
+    """A commit, or HEAD, and those before it, the nearest first; none without git.
 
     Near is what is few steps away; at the same number of steps the first parent of a
     merge, the branch that was merged into, goes before the others.
     """
-    told = _git(root, "rev-list", "--parents", f"--max-count={most}", "HEAD")
+    start = commit or "HEAD"
+    told = _git(root, "rev-list", "--parents", f"--max-count={most}", start, "--")
     lines = [line.split() for line in told.splitlines()] if told else []
     parents = {commit: before for commit, *before in lines}
     found = dict.fromkeys([lines[0][0]]) if lines else {}

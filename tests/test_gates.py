@@ -100,7 +100,7 @@ def test_a_drop_counts_whatever_the_noise_and_a_regression_beyond_it(
     assert verdicts(store, gates(on_regression=True), worse, then) == [
         (
             "failed",
-            "exact regressed by 1 from 1 to 0, beyond noise (p = 0.002, 10 tests worse)",
+            "exact regressed by 1 from 1 to 0, beyond noise (p=0.002, 10 tests worse)",
         )
     ]
 
@@ -154,7 +154,7 @@ def test_gates_hold_with_workers_and_from_the_ini(
     failed = suite.write(test_a=written(*[0] * 10)).run(*plugin_args)
     assert failed.status == 1
     told = [line for line in failed.section.splitlines() if "GATE" in line]
-    assert [line.split(" (p =")[0] for line in told] == [
+    assert [line.split(" (p=")[0] for line in told] == [
         "GATE FAILED: exact is 0, 0.5 under 0.5",
         "GATE FAILED: exact dropped by 1 from 1 to 0, 0.98 more than 0.02",
         "GATE FAILED: exact regressed by 1 from 1 to 0, beyond noise",

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pytest_braintrust import __version__
 from pytest_braintrust.cli import (
     datasets,
+    diff,
     exporting,
+    gate,
+    history,
     importing,
     listing,
     pull,
@@ -17,16 +20,35 @@ from pytest_braintrust.cli import (
     show,
 )
 from pytest_braintrust.cli.output import prepare, silence, warn
-from pytest_braintrust.errors import NamingError, PluginError, SettingsError
+from pytest_braintrust.errors import (
+    BaselineError,
+    NamingError,
+    PluginError,
+    SettingsError,
+)
 
 _EXAMPLES = """\
 examples:
   pytest-braintrust list                the runs in the store
   pytest-braintrust show latest         what the last one came to
+  pytest-braintrust diff latest         the same beside its baseline, test by test
   pytest-braintrust push                send every run that is not wholly on Braintrust
 
 Exit status: 0 done; 1 not all could be done, what is left is kept; 2 wrong usage.
 """
+
+_COMMANDS = (
+    listing,
+    show,
+    diff,
+    history,
+    gate,
+    push,
+    pull,
+    exporting,
+    importing,
+    datasets,
+)
 
 #: What a shell calls the end by Ctrl-C, and by a reader that is gone.
 _INTERRUPTED, _NO_READER = 130, 141
@@ -40,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare()
     try:
         return _run(arguments)
-    except (NamingError, SettingsError) as error:
+    except (BaselineError, NamingError, SettingsError) as error:
         warn(str(error))
         return 2
     except PluginError as error:
@@ -73,6 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (listing, show, push, pull, exporting, importing, datasets):
+    for command in _COMMANDS:
         command.add_to(commands)
     return parser

@@ -77,6 +77,17 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--org-name", help="or the variable BRAINTRUST_ORG_NAME")
 
 
+def add_metrics_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which way a metric is better."""
+    parser.add_argument(
+        "--higher-is-better",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="a metric of which more is better; several may be given",
+    )
+
+
 def a_count(text: str) -> int:
     """A whole number of 0 or more, for argparse."""
     if not text.isascii() or not text.isdigit():

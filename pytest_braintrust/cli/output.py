@@ -12,11 +12,12 @@ from itertools import chain, islice
 from typing import TextIO
 
 from pytest_braintrust.jsonable import clean
-from pytest_braintrust.reports.lines import fitted, plain, width_of
+from pytest_braintrust.reports.lines import Line, fit, fitted, plain, width_of
 
 #: A table is fitted to this many of its rows; those that follow stream by.
 _LOOKED_AT = 500
 _GAP = "  "
+_COLOURS = {"red": 31, "green": 32, "yellow": 33, "bold": 1}
 #: No column becomes narrower than this.
 _NARROWEST = 3
 
@@ -60,6 +61,16 @@ def warn(text: str) -> None:
 def as_json(value: object) -> str:
     """A value as text for programs: ASCII, so that no terminal obeys it."""
     return json.dumps(clean(value), indent=2)
+
+
+def show(lines: Iterable[Line]) -> None:
+    """Print lines as a report has them, with colour where a terminal shows it."""
+    width = screen_width()
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines:
+        for part in fit(line, width) if width is not None else (line,):
+            colour = _COLOURS.get(part.style) if coloured else None
+            print(f"\x1b[{colour}m{part.text}\x1b[0m" if colour else part.text)
 
 
 def screen_width() -> int | None:

@@ -13,7 +13,7 @@ from pytest_braintrust.comparison.result import (
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports.lines import Line, name_of, plain, short
 from pytest_braintrust.reports.table import MARKS, table
-from pytest_braintrust.reports.worst import worst
+from pytest_braintrust.reports.worst import WORST, worst
 from pytest_braintrust.statistics import Estimate, Verdict
 
 _HOW = {
@@ -22,6 +22,7 @@ _HOW = {
     "branch": "last run of that branch",
     "name": "by name",
     "file": "from a file",
+    "stored": "its baseline then",
 }
 _STYLES = {
     "better": "green",
@@ -41,13 +42,19 @@ _OUT_OF_REACH = 100
 
 
 def beside(judged: Judgement, width: int) -> Iterator[Line]:
+    """The table, all that is said about it, and the worst tests."""
+    yield from numbers(judged, width)
+    if judged.comparison is not None:
+        yield from worst(
+            judged.details[:WORST], len(judged.comparison.worse_tests), width
+        )
+
+
+def numbers(judged: Judgement, width: int) -> Iterator[Line]:
     """The table and all that is said about it."""
-    comparison = judged.comparison
-    if comparison is None:
-        return
-    yield from table(comparison, judged.measures.scores, width)
-    yield from words(comparison, judged.measures.scores)
-    yield from worst(judged.details, len(comparison.worse_tests), width)
+    if judged.comparison is not None:
+        yield from table(judged.comparison, judged.measures.scores, width)
+        yield from words(judged.comparison, judged.measures.scores)
 
 
 def base_text(judged: Judgement) -> str:

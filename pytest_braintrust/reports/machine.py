@@ -46,22 +46,24 @@ def _experiment(each: ExperimentReport) -> dict[str, Any]:
             "pending": rows.pending,
             "refused": rows.refused,
         },
-        **(_judgement(each.judgement) if each.judgement is not None else {}),
+        **(plain_judgement(each.judgement) if each.judgement is not None else {}),
     }
 
 
-def _judgement(judged: Judgement) -> dict[str, Any]:
+def plain_judgement(judged: Judgement) -> dict[str, Any]:
+    """What a run came to, as plain values."""
     measures = judged.measures
     return {
-        "scores": {name: _estimate(e) for name, e in measures.scores.items()},
-        "metrics": {name: _estimate(e) for name, e in measures.metrics.items()},
+        "scores": {name: plain_estimate(e) for name, e in measures.scores.items()},
+        "metrics": {name: plain_estimate(e) for name, e in measures.metrics.items()},
         "errored": measures.errored,
         "gates": [_gate(each) for each in judged.verdicts],
         "comparison": plain_comparison(judged),
     }
 
 
-def _estimate(found: Estimate) -> dict[str, Any]:
+def plain_estimate(found: Estimate) -> dict[str, Any]:
+    """A mean as plain values."""
     interval = found.interval
     return {
         "mean": found.mean,

@@ -18,10 +18,9 @@ def worst(details: Sequence[Detail], total: int, width: int) -> Iterator[Line]:
     """A heading, then for each test its id, its scores and what it put out."""
     if not details:
         return
-    shown = details[:WORST]
-    some = f"the worst {len(shown)} of {total}" if total > len(shown) else f"{total}"
-    yield Line(f"tests with a lower score: {some}")
-    for each in shown:
+    some = f"the worst {len(details)} of {total}"
+    yield Line(f"tests with a lower score: {some if total > len(details) else total}")
+    for each in details:
         yield from _test(each, width)
 
 

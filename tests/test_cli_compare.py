@@ -1,0 +1,285 @@
+"""`diff`, `history` and `gate`: runs that are over, looked at again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Suite
+from made_runs import Told, scored, store_run
+from test_comparison import written
+
+from pytest_braintrust.cli import main
+from pytest_braintrust.reports import sides
+from pytest_braintrust.reports.lines import width_of
+from pytest_braintrust.store.connection import Store, open_store
+
+
+@dataclass
+class Said:
+    """What one command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The store of the folder that commands run in."""
+    for name in [each for each in os.environ if each.startswith("BRAINTRUST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    opened = open_store(tmp_path / ".braintrust")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(str(end.code))
+        told = capsys.readouterr()
+        return Said(status, told.out, told.err)
+
+    return run
+
+
+OLD = '{"answer": "Rome"}'
+
+
+def two_runs(store: Store) -> None:
+    """One that is called monday, and one that is worse."""
+    then = [Told(f"t{i}", {"exact": 1.0, "tone": 0.5}, output=OLD) for i in range(8)]
+    now = [Told(f"t{i}", {"exact": 0.0, "tone": 0.5}, output="Paris") for i in range(8)]
+    monday = store_run(store, then, name="monday")
+    store_run(store, now, name="tuesday", base=monday.id)
+
+
+def test_diff_shows_a_run_beside_its_baseline(store: Store, command: Command) -> None:
+    """The last one, if none is named; the worst five tests, or all."""
+    two_runs(store)
+    said = command("diff")
+    assert said.status == 0
+    assert said.out.startswith(
+        "then      p/monday\nnow       p/tuesday\nverdict   ▼ worse: exact regressed\n"
+    )
+    assert "tests with a lower score: the worst 5 of 8\n" in said.out
+    assert said.out.count("\n    - {") == 5
+    assert said.out == command("diff", "latest").out
+    assert said.out == command("diff", "monday", "tuesday").out
+    assert command("diff", "--worse").out.count("\n    - {") == 8
+    assert max(map(width_of, said.out.splitlines())) <= 80
+    assert "\x1b" not in said.out
+
+
+def test_diff_the_other_way_round_is_the_mirror(store: Store, command: Command) -> None:
+    """What regressed improved."""
+    two_runs(store)
+    said = command("diff", "tuesday", "monday")
+    assert "verdict   ▲ better: exact improved" in said.out
+    assert "lower score" not in said.out
+
+
+def test_diff_of_one_score(store: Store, command: Command) -> None:
+    """Nothing of the others; a name that is none is refused with those there are."""
+    two_runs(store)
+    said = command("diff", "--score", "tone")
+    assert "exact" not in said.out
+    assert "no change: no score of 8 tests moved" in said.out
+    wrong = command("diff", "--score", "exakt")
+    assert wrong.status == 2
+    assert "no score exakt in both runs; there is exact, tone, pass, dur" in wrong.err
+
+
+def test_diff_shows_both_outputs_side_by_side(store: Store, command: Command) -> None:
+    """Of each test that is listed."""
+    two_runs(store)
+    said = command("diff", "--output")
+    assert f"\ntest_it.py::t0  exact 1 → 0\n{OLD:38} | Paris\n" in said.out
+
+
+def test_diff_as_json(store: Store, command: Command) -> None:
+    """As docs/machines.md says; with the outputs where they are asked for."""
+    two_runs(store)
+    told = command("diff", "--json").json
+    assert (told["base"]["name"], told["head"]["name"]) == ("monday", "tuesday")
+    assert (told["overall"], len(told["worse"])) == ("worse", 8)
+    assert "outputs" not in told
+    told = command("diff", "--json", "--output").json
+    assert told["outputs"][0] == {
+        "nodeid": "test_it.py::t0",
+        "row": "",
+        "then": OLD,
+        "now": "Paris",
+        "error": None,
+    }
+
+
+def test_diff_without_a_baseline_asks_for_two_runs(
+    store: Store, command: Command
+) -> None:
+    """Or finds the previous one by itself."""
+    store_run(store, scored("exact", [1.0]), name="only")
+    said = command("diff")
+    assert said.status == 2
+    assert "p/only has no baseline: name the run to compare with" in said.err
+    store_run(store, scored("exact", [1.0]), name="second")
+    assert "then      p/only\nnow       p/second\n" in command("diff").out
+    assert command("diff", "nothing").status == 2
+
+
+def test_side_by_side_marks_what_changed() -> None:
+    """Changed, gone and new lines; many equal ones are counted; long ones go on."""
+    then = "\n".join(["a", "old", *map(str, range(9)), "gone"])
+    now = "\n".join(["a", "new " * 12, *map(str, range(9)), "gone", "more"])
+    assert [line.text for line in sides.beside(then, now, 50)] == [
+        "a                         a",
+        "old                     | new new new new new new",
+        "                        |  new new new new new ne",
+        "                        | w",
+        "0                         0",
+        "1                         1",
+        "… 6 equal lines",
+        "8                         8",
+        "gone                      gone",
+        "                        > more",
+    ]
+    assert list(sides.beside("", "", 50)) == []
+
+
+def test_history_has_a_line_a_run_and_a_chart(store: Store, command: Command) -> None:
+    """The newest last; the first score is drawn, with its interval."""
+    for value in (0.2, 0.5, 0.9):
+        told = scored("exact", [value, value, value + 0.05], seconds=value)
+        store_run(store, told, name=f"run at {value}")
+    store_run(store, scored("exact", [1.0]), name="cut", exit_status=2)
+    store_run(store, scored("other", [1.0]), name="elsewhere", project="q")
+    said = command("history", "--project", "p")
+    lines = said.out.splitlines()
+    assert lines[0] == "exact in project p"
+    assert lines[1].split() == ["WHEN", "EXPERIMENT", "TESTS", "MEAN", "pass"]
+    assert [line.split()[1:4] for line in lines[2:5]] == [
+        ["run", "at", "0.2"],
+        ["run", "at", "0.5"],
+        ["run", "at", "0.9"],
+    ]
+    places = [line.index("●") for line in lines[2:]]
+    assert places == sorted(places)
+    assert lines[5].endswith("interrupted")
+    assert max(map(width_of, lines)) <= 80
+    assert command("history").out.startswith("other in project q\n")
+
+
+def test_history_of_a_metric_and_as_json(store: Store, command: Command) -> None:
+    """In its unit; a name that no run has is refused."""
+    for seconds in (0.002, 0.004):
+        store_run(store, scored("exact", [1.0, 0.5], seconds=seconds))
+    said = command("history", "--score", "duration", "--limit", "1")
+    assert said.out.startswith("duration in project p\n")
+    assert "4.000 ms" in said.out
+    assert "1 older; --limit 0 shows all" in said.out
+    told = command("history", "--json").json
+    assert [each["metrics"]["duration"]["mean"] for each in told] == [
+        pytest.approx(0.002, abs=1e-6),
+        pytest.approx(0.004, abs=1e-6),
+    ]
+    assert told[0]["scores"]["exact"]["mean"] == 0.75
+    wrong = command("history", "--score", "exakt")
+    assert wrong.status == 2
+    assert "no run has a score exakt; there is exact, pass, duration" in wrong.err
+
+
+def test_history_of_nothing(store: Store, command: Command) -> None:
+    """Says how to begin."""
+    assert "no such runs yet" in command("history").out
+    store_run(store, [Told("a", outcome="skipped")])
+    assert "no score in project p" in command("history").out
+    assert "no such runs yet" in command("history", "--branch", "main").out
+
+
+def test_gate_judges_a_stored_run(store: Store, command: Command) -> None:
+    """By its own baseline or another; the exit status says what came of it."""
+    two_runs(store)
+    passed = command("gate", "monday", "--fail-under", "exact=1")
+    assert (passed.status, passed.out) == (
+        0,
+        "experiment  p/monday\nPASSED: exact is 1, at least 1\n",
+    )
+    failed = command("gate", "--fail-on-regression", "--fail-under", "all=0.5")
+    assert failed.status == 1
+    assert failed.out.splitlines()[:3] == [
+        "experiment  p/tuesday",
+        "baseline    monday (its baseline then)",
+        "FAILED: exact is 0, 0.5 under 0.5",
+    ]
+    unknown = command("gate", "--fail-under", "exakt=1", "--max-drop", "tone=0")
+    assert unknown.status == 3
+    assert "NOT MEASURABLE: exakt: no test has it; there is exact, tone" in unknown.out
+    both = command("gate", "--fail-under", "exakt=1", "--fail-under", "exact=1")
+    assert both.status == 1
+    none = command("gate", "monday", "--require-baseline", "--baseline", "main")
+    assert none.status == 1
+    assert "baseline    none: main has no finished run" in none.out
+    slow = command("gate", "--fail-over", "duration=0.5")
+    assert "FAILED: duration is 1, 0.5 over 0.5" in slow.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "no gate was asked for"),
+        (("--fail-under", "exact"), "--fail-under: 'exact' is not of the form"),
+        (("nothing", "--fail-under", "exact=1"), "there is no experiment nothing"),
+        (("--max-drop=a=1", "--baseline", "mondey"), "there is no experiment mondey"),
+        (("--max-drop=a=1", "--baseline", "no.jsonl"), "cannot read"),
+    ],
+)
+def test_a_gate_that_cannot_be_asked_is_wrong_usage(
+    store: Store, command: Command, arguments: tuple[str, ...], text: str
+) -> None:
+    """Status 2, with what is wrong."""
+    two_runs(store)
+    said = command("gate", *arguments)
+    assert said.status == 2
+    assert text in said.err
+
+
+def test_gate_as_json(store: Store, command: Command) -> None:
+    """The numbers, the comparison, the verdicts."""
+    two_runs(store)
+    said = command("gate", "--max-drop", "all=0.5", "--json")
+    assert said.status == 1
+    assert (said.json["name"], said.json["state"]) == ("tuesday", "failed")
+    assert said.json["gates"][0]["text"].startswith("exact dropped by 1 from 1 to 0")
+    assert said.json["comparison"]["base"]["how"] == "stored"
+
+
+def test_what_a_failed_gate_says_to_type_works(suite: Suite) -> None:
+    """`pytest-braintrust diff latest`, in the folder of the run."""
+    suite.write(test_a=written(*[1] * 8)).run()
+    failed = suite.write(test_a=written(*[0] * 8)).run(
+        "--braintrust-fail-on-regression"
+    )
+    assert "look closer with: pytest-braintrust diff latest" in failed
+    looked = suite.cli("diff", "latest")
+    assert looked.status == 0
+    assert "verdict   ▼ worse: exact regressed" in looked.out
+    assert suite.cli("gate", "--fail-on-regression").status == 1

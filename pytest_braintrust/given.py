@@ -11,6 +11,9 @@ from pytest_braintrust.jsonable import plain_text
 #: Reads one option, or one ini value, by its name; None or "" where not set.
 Reader = Callable[[str], Any]
 
+#: Variables that say more than the option does.
+_VARIABLES = {"impersonate": "BRAINTRUST_IMPERSONATE_USER"}
+
 _SWITCH_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -106,4 +109,4 @@ def ini_name(name: str) -> str:
 
 
 def _variable_name(name: str) -> str:
-    return f"BRAINTRUST_{name.upper()}"
+    return _VARIABLES.get(name, f"BRAINTRUST_{name.upper()}")

@@ -47,6 +47,7 @@ _VALUES = (
     ),
     ("app_url", "URL", "Address of Braintrust's pages"),
     ("org_name", "NAME", "Braintrust organisation, for keys that belong to several"),
+    ("impersonate", "USER", "Act as this user, by id or e-mail; for owners"),
     (
         "baseline",
         "RUN",
@@ -132,7 +133,9 @@ def _option(name: str) -> str:
 
 
 def _variable(name: str) -> str:
-    return f"variable BRAINTRUST_{name.upper()}"
+    # One of them says more than its option does.
+    full = {"impersonate": "impersonate_user"}.get(name, name)
+    return f"variable BRAINTRUST_{full.upper()}"
 
 
 def _add(group: pytest.OptionGroup, option: str, text: str, **more: Any) -> None:

@@ -38,6 +38,8 @@ class Connection:
     api_url: str = DEFAULT_API_URL
     app_url: str = DEFAULT_APP_URL
     org_name: str | None = None
+    #: The id or e-mail address of the user that every call runs as.
+    impersonate_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,10 @@ def connection_from(read: Given) -> Connection | None:
         return None
     where = read.where("api_key", from_ini=False)
     key = checked_header(api_key, where, "the API key")
-    return Connection(key, api_url, app_url, read.text("org_name"))
+    user = read.text("impersonate")
+    if user is not None and "@" not in user:
+        checked_header(user, read.where("impersonate"), "the user's id")
+    return Connection(key, api_url, app_url, read.text("org_name"), user)
 
 
 def checked_header(text: str, where: str, what: str) -> str:

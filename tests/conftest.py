@@ -219,13 +219,15 @@ class Suite:
         self.check_secret(out, err)
         return Ran(process.returncode, out, err, self.folder / ".braintrust")
 
-    def cli(self, *arguments: str, seconds: float = 60) -> Ran:
+    def cli(
+        self, *arguments: str, seconds: float = 60, stdin: int = subprocess.DEVNULL
+    ) -> Ran:
         """Run the command `pytest-braintrust` and wait for its end."""
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest_braintrust", *arguments],
             cwd=self.folder,
             env=self.env(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

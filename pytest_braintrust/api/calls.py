@@ -35,10 +35,15 @@ class Calls(ABC):
         return self._tried(lambda: self._http.answer(ask), self._policy)
 
     def _tried(self, call: Callable[[], Any], policy: RetryPolicy) -> Any:
+        self._settle()
         try:
             return retrying(call, policy, self._sleep)
         except Refused as error:
             raise self._refused(error) from None
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Find out what has to be known before the first call."""
 
     @abstractmethod
     def _refused(self, error: Refused) -> Refused:

@@ -36,8 +36,10 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
         app_url: The app's address; None: `BRAINTRUST_APP_URL`, or Braintrust's own.
         org_name: The organisation, for keys that see more than one; None:
             `BRAINTRUST_ORG_NAME`.
-        impersonate_user: The id of a user to run every call as. The key's owner has
-            to be an owner of each of that user's organisations.
+        impersonate_user: The id or e-mail address of a user to run every call as. The
+            key's owner has to be an owner of each of that user's organisations. An
+            address is looked up with the first call, which raises `Refused` where no
+            user has it.
         policy: How often and how long a call is tried again.
         timeouts: How long one try may take.
         sleep: Waits between tries.
@@ -74,7 +76,7 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
     ) -> BraintrustClient:
         """A client for a connection that is settled already."""
         client = cls.__new__(cls)
-        user = getattr(connection, "impersonate_user", None)
+        user = connection.impersonate_user
         client._open(connection, user, policy, timeouts, sleep)  # noqa: SLF001 - ours
         return client
 
@@ -86,6 +88,9 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
         timeouts: Timeouts | None,
         sleep: Callable[[float], object],
     ) -> None:
+        self._address: str | None = None
+        if impersonate_user is not None and "@" in impersonate_user:
+            self._address, impersonate_user = impersonate_user, None
         if impersonate_user is not None:
             where, what = "impersonate_user", "the user's id"
             checked_header(impersonate_user, where, what)
@@ -118,6 +123,30 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
             impersonate_user=self.impersonate_user,
             timeouts=self._timeouts,
         )
+
+    def _settle(self) -> None:
+        address, self._address = self._address, None  # to ask for it is a call too
+        if address is None:
+            return
+        try:
+            user_id = self._user_of(address)
+        except ApiError:
+            self._address = address
+            raise
+        checked_header(user_id, address, "the user's id")
+        self._http.close()
+        self.impersonate_user, self._hint = user_id, None
+        self._http = self._reach(self.connection.api_url)
+
+    def _user_of(self, address: str) -> str:
+        for user in self.list_users(address):
+            if (user.email or "").lower() == address.lower():
+                return user.id
+        msg = (
+            f"calls cannot run as {address}: no user of your organisations has that "
+            "address"
+        )
+        raise Refused(scrubbed(msg, self.connection.api_key))
 
     def _refused(self, error: Refused) -> Refused:
         if self._hint is None:

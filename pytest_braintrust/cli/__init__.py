@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pytest_braintrust import __version__
 from pytest_braintrust.cli import (
+    access,
     datasets,
     diff,
     exporting,
@@ -48,6 +49,7 @@ _COMMANDS = (
     exporting,
     importing,
     datasets,
+    access,
 )
 
 #: What a shell calls the end by Ctrl-C, and by a reader that is gone.

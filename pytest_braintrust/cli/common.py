@@ -75,6 +75,12 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--api-url", help="or the variable BRAINTRUST_API_URL")
     group.add_argument("--app-url", help="or the variable BRAINTRUST_APP_URL")
     group.add_argument("--org-name", help="or the variable BRAINTRUST_ORG_NAME")
+    group.add_argument(
+        "--impersonate",
+        metavar="USER",
+        help="act as this user, by id or e-mail address; or the variable "
+        "BRAINTRUST_IMPERSONATE_USER",
+    )
 
 
 def add_metrics_option(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +143,7 @@ def required_connection(given: argparse.Namespace) -> Connection:
         api_url=given.api_url,
         app_url=given.app_url,
         org_name=given.org_name,
+        impersonate=given.impersonate,
     )
     if connection is None:
         msg = "no API key: set BRAINTRUST_API_KEY"

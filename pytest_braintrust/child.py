@@ -6,7 +6,6 @@ way: an answer is read from a file.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_braintrust
+from pytest_braintrust.descriptors import Descriptor
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.jsonable import dumps
 
@@ -50,7 +50,7 @@ class Child:
         self._folder, self._path = folder, Path(folder.name)
         self._read = 0
         try:
-            self._process = _spawn(self._path, _secret(request))
+            self._process, self._input = _spawn(self._path, _secret(request))
             self._send({**request, "folder": folder.name})
         except Exception as error:
             # Any error: a suite may have put something of its own in Popen's place.
@@ -101,17 +101,21 @@ class Child:
                 raise ChildError(msg)
             _SLEEP[0](_POLL_SECONDS)
 
-    def finish(self) -> None:
-        """Close its input, with a last line: it does what is left to do and ends."""
-        stdin = self._process.stdin
-        if stdin is None or stdin.closed:
-            return
-        # It may be gone already, or a test closed the descriptor: both close it.
-        with contextlib.suppress(OSError):
-            stdin.write(b"\n")
-            stdin.flush()
-        with contextlib.suppress(OSError):
-            stdin.close()
+    def finish(self) -> bool:
+        """Close its input, with a last line: it does what is left to do and ends.
+
+        Answers whether that was news to it: it ends by itself where something closed
+        its input before.
+        """
+        if not self._input.is_ours:
+            return False
+        try:
+            os.write(self._input.number, b"\n")
+        except OSError:
+            return False
+        finally:
+            self._input.close()
+        return True
 
     def close(self) -> None:
         """End it now, if it has not ended, and let go of what it used."""
@@ -122,13 +126,10 @@ class Child:
         self._folder.cleanup()
 
     def _send(self, request: Mapping[str, Any]) -> None:
-        stdin = self._process.stdin
-        if stdin is None:
-            msg = "it has no input"
-            raise ValueError(msg)
+        line = dumps(dict(request)).encode("ascii") + b"\n"
         try:
-            stdin.write(dumps(dict(request)).encode("ascii") + b"\n")
-            stdin.flush()
+            while line:
+                line = line[os.write(self._input.number, line) :]
         except OSError as error:
             self._process.kill()
             self._process.wait()
@@ -178,15 +179,29 @@ def ask(
     return answer
 
 
-def _spawn(folder: Path, secret: str) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, secret: str) -> tuple[subprocess.Popen[bytes], Descriptor]:
+    """Start the process; answers it and the end of its input that is ours."""
     if not sys.executable:
         msg = "this Python has no executable"
         raise ValueError(msg)
+    # A pipe of our own: Popen's would close its number, whosever that is by then.
+    reading, writing = os.pipe()
+    ours = Descriptor.of(writing)
+    try:
+        return _popen(folder, secret, reading), ours
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        os.close(reading)
+
+
+def _popen(folder: Path, secret: str, stdin: int) -> subprocess.Popen[bytes]:
     answers, trouble = folder / _ANSWERS, folder / _TROUBLE
     with answers.open("wb") as stdout, trouble.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", _MODULE],
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=_environment(secret),

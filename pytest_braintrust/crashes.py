@@ -43,6 +43,8 @@ class Crashes:
     _lost: dict[object, _Lost] = field(default_factory=dict)
     #: Tests of which a worker itself said that it had to cut them off.
     _cut_off: set[tuple[str | None, str]] = field(default_factory=set)
+    #: Workers that are gone; one that only lost its pipe may still run tests.
+    _gone: set[str] = field(default_factory=set)
 
     def saw(
         self, nodeid: str, error: str, worker: str | None, *, last: bool = True
@@ -79,6 +81,10 @@ class Crashes:
         rows = payload["rows"] or []
         self.keeper.keep(payload["nodeid"], rows, final=True, worker=worker)
 
+    def gone(self, worker: str) -> None:
+        """Note that a worker is gone: a report tells of the test that it ran."""
+        self._gone.add(worker)
+
     def left_behind(self) -> Iterator[tuple[str, str]]:
         """Keep what tests had said whose workers ended before them, with the run.
 
@@ -86,7 +92,8 @@ class Crashes:
         """
         for worker, left in journal.read_all(self.journals):
             told = self.keeper.last_of(left["nodeid"], worker)
-            if left["said"] and (told is None or not told.ended):
+            ended = worker in self._gone or (told is not None and told.ended)
+            if left["said"] and not ended:
                 self._keep(self.again(left, worker), CUT_OFF, worker, last=True)
                 yield left["nodeid"], worker
 

@@ -110,12 +110,13 @@ class Delivery:
         child = self._child
         if child is None:
             return False
-        child.finish()
+        # One that ended before may have done so before the last rows were there.
+        in_time = child.finish()
         while child.running and not wait.over:
             _SLEEP[0](_POLL_SECONDS)
             wait.look()
         here = self._directory == wait.store.directory
-        return wait.over or (child.did_its_work and here)
+        return wait.over or (in_time and child.did_its_work and here)
 
     def _here(self, wait: _Wait) -> None:
         from pytest_braintrust import service  # noqa: PLC0415 - httpx, only here

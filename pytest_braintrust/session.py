@@ -171,13 +171,8 @@ class Worker:
             "recorded": self._recorded(session),
         }
 
-    def _recorded(self, session: pytest.Session) -> str | None:
-        """A digit for each test, 1 where it records: of those that died we know less.
-
-        None where a journal tells of them.
-        """
-        if self._journal is not None:
-            return None
+    def _recorded(self, session: pytest.Session) -> str:
+        """A digit for each test, 1 where it records: of those that died we know less."""
         flags = (
             cases.is_recorded(item, record_all=self._rules.record_all)
             for item in session.items
@@ -354,12 +349,17 @@ class Controller:
         self._teller.note_shared_ids(self._clean(each) for each in ids)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        worker: str = node.gateway.id
+        if error:
+            self._crashes.gone(worker)
+        self._take_output(node, worker)
+
+    def _take_output(self, node: Any, worker: str) -> None:
         # A worker that died never got to give its output.
         output = getattr(node, "workeroutput", None) or {}
         # Taken, because a worker that was interrupted goes down twice.
         told = output.pop(_KEY, {})
-        worker: str = node.gateway.id
         self._keeper.amend(told.get("late", []))
         self._editor.failures.update(told.get("failures", {}))
         pairs = zip(self._ids, told.get("recorded") or "", strict=False)
@@ -479,7 +479,7 @@ class Controller:
         """Keep what tests had said that were running when the run ended."""
         for node, report in relay.unread(self._config):
             if report is None:
-                self.pytest_testnodedown(node)
+                self._take_output(node, node.gateway.id)
             else:
                 self.pytest_runtest_logreport(report)
         cut_off = self.recorder.cut_off()

@@ -193,3 +193,46 @@ def test_a_child_that_runs_on_as_pytest(suite: Suite, server: FakeBraintrust) ->
     assert ran.row("test_forks")["output"] == "parent"
     assert ran.row("test_forks")["scores"] == {"pass": 1}
     assert len(ran.rows()) == 3
+
+
+CLOSES = """\
+import os, pytest
+
+mine = []
+
+@pytest.mark.parametrize("n", range(3))
+def test_before(bt_score, n): bt_score(scores={"exact": 1})
+
+def test_closes(bt_score):
+    bt_score(output="half")
+    os.closerange(3, 256)
+    # What the test opens now has the numbers of what it closed.
+    mine.extend(open(f"mine-{n}", "w+") for n in range(40))
+    bt_score(output="closed")
+
+@pytest.mark.parametrize("n", range(3))
+def test_after(bt_score, n): bt_score(scores={"exact": 1})
+"""
+
+
+def test_a_test_that_closes_every_descriptor(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """The store is opened again, and what the test opened since is left alone."""
+    suite.write(test_closes=CLOSES).sends_to(server)
+    ran = suite.run_both("-s", "-p", "no:faulthandler")
+    assert ran.status == 0
+    assert ran.honest(server) == {"passed": 7}
+    assert ran.row("test_closes")["output"] == "closed"
+    sizes = [each.stat().st_size for each in suite.folder.glob("mine-*")]
+    assert sizes == [0] * 40
+
+
+def test_a_worker_that_loses_every_descriptor(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Nothing more is heard of it: its test is errored, the others run elsewhere."""
+    suite.with_plugins(XDIST).write(test_closes=CLOSES).sends_to(server)
+    ran = suite.run_both("-n2", "-p", "no:faulthandler")
+    assert ran.honest(server) == {"passed": 6, "errored": 1}
+    assert ran.row("test_closes")["scores"] == {}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust import folder
+from pytest_braintrust import descriptors, folder
+from pytest_braintrust.descriptors import Descriptor, given_back
 from pytest_braintrust.errors import StoreCorrupt, StoreError, StoreTooNew
 from pytest_braintrust.store.schema import MIGRATIONS
 
 FILE_NAME = "store.sqlite3"
+
+#: SQLite's further files, the store's own last.
+_SUFFIXES = ("-wal", "-shm", "")
 
 #: How long one process waits while another one commits.
 BUSY_SECONDS = 20.0
@@ -24,6 +28,10 @@ _DAMAGED = {11, 26}
 _DAMAGED_TEXTS = ("malformed", "not a database")
 
 
+#: Connections that must stay open until the process ends.
+_NEVER_CLOSED: list[sqlite3.Connection] = []
+
+
 @dataclass(slots=True)
 class Store:
     """An open store. For one process: a forked child must not use it."""
@@ -31,6 +39,8 @@ class Store:
     directory: Path
     connection: sqlite3.Connection
     pid: int
+    #: By which SQLite has its files open.
+    descriptors: Mapping[Descriptor, Path] = field(default_factory=dict)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -39,6 +49,7 @@ class Store:
         Raises:
             StoreError: the store could not be written; nothing of it was kept.
         """
+        self._check()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
@@ -57,6 +68,7 @@ class Store:
         Raises:
             StoreError: the store could not be read.
         """
+        self._check()
         try:
             self.connection.execute("BEGIN")
             yield
@@ -67,6 +79,7 @@ class Store:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
+        self._check()
         try:
             # Not `yield from`: that would close the cursor with an iteration that is
             # given up, which may be after the store itself was closed.
@@ -82,15 +95,29 @@ class Store:
     def close(self) -> None:
         """Close the file; another process that forked from ours leaves it alone."""
         if os.getpid() == self.pid:
-            self.connection.close()
+            self.abandon()
 
     def abandon(self) -> None:
-        """Let go of a connection that no longer works, whatever it says to that."""
+        """Let go of a connection that may no longer work, whatever it says to that."""
         try:
-            self.connection.close()
+            with given_back(self.descriptors):
+                self.connection.close()
         except sqlite3.Error:
             # Its file is gone or its descriptor closed: there is nothing to keep.
             return
+        except OSError:
+            # Closing it would close files of a test, and write to them before that.
+            _NEVER_CLOSED.append(self.connection)
+
+    def _check(self) -> None:
+        """Refuse to write where SQLite's descriptors are those of a test's files.
+
+        Raises:
+            StoreError: a test closed them.
+        """
+        if not all(each.is_ours for each in self.descriptors):
+            msg = f"something closed the files of the store at {self.directory}"
+            raise StoreError(msg)
 
     def _leave_transaction(self) -> None:
         try:
@@ -122,7 +149,8 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
         _prepare(connection, directory)
     except sqlite3.Error as error:
         raise _translated(directory, error) from error
-    return Store(directory, connection, os.getpid())
+    files = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
+    return Store(directory, connection, os.getpid(), descriptors.found(files))
 
 
 def _make(directory: Path) -> None:
@@ -176,7 +204,7 @@ def set_aside(directory: Path, mark: str) -> Path:
     path = directory / FILE_NAME
     aside = directory / f"{FILE_NAME}.corrupt-{mark}"
     try:
-        for suffix in ("-wal", "-shm", ""):
+        for suffix in _SUFFIXES:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))

@@ -1,0 +1,118 @@
+"""The descriptors that we hold open, in a process where tests close what they find.
+
+A test that closes every descriptor closes ours too, and the files that it opens next
+have their numbers: what we wrote by such a number would go into them, and closing it
+would close theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+#: Where a system that has it lists the descriptors of a process.
+_LIST = "/dev/fd"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A number by which this process has a file open."""
+
+    number: int
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, number: int) -> Descriptor:
+        """The descriptor of that number, as it is now.
+
+        Raises:
+            OSError: nothing is open by that number.
+        """
+        found = os.fstat(number)
+        return cls(number, found.st_dev, found.st_ino)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the number still stands for the file that it stood for."""
+        try:
+            return Descriptor.of(self.number) == self
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close it, unless it is someone else's by now."""
+        if self.is_ours:
+            os.close(self.number)
+
+
+def found(paths: Iterable[Path]) -> dict[Descriptor, Path]:
+    """The descriptors by which this process has files open.
+
+    None where the system has no list of them, as Windows, whose files have other
+    handles than those that a test can close so easily.
+    """
+    try:
+        numbers = [int(name) for name in os.listdir(_LIST)]  # noqa: PTH208 - numbers
+    except (OSError, ValueError):
+        return {}
+    wanted = {_identity(path): path for path in paths}
+    opened = {number: _identity(number) for number in numbers}
+    return {
+        Descriptor(number, *identity): wanted[identity]
+        for number, identity in opened.items()
+        if identity is not None and identity in wanted
+    }
+
+
+@contextmanager
+def given_back(files: Mapping[Descriptor, Path]) -> Iterator[None]:
+    """Let lost numbers stand for their files again, while someone closes them.
+
+    What stands there now is put aside, and back at the end.
+
+    Raises:
+        OSError: a file is no longer where it was.
+    """
+    theirs: list[tuple[int, int, bool]] = []
+    try:
+        for descriptor, path in files.items():
+            if not descriptor.is_ours:
+                theirs += _copies(descriptor.number)
+                _give_back(descriptor, path)
+        yield
+    finally:
+        for number, copy, inheritable in theirs:
+            os.dup2(copy, number, inheritable)
+            os.close(copy)
+
+
+def _copies(number: int) -> list[tuple[int, int, bool]]:
+    """Copy what is open by a number, if anything is."""
+    try:
+        return [(number, os.dup(number), os.get_inheritable(number))]
+    except OSError:
+        return []
+
+
+def _give_back(descriptor: Descriptor, path: Path) -> None:
+    real = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    try:
+        if Descriptor.of(real) != replace(descriptor, number=real):
+            msg = f"{path} is another file now"
+            raise OSError(msg)
+        os.dup2(real, descriptor.number, inheritable=False)
+    finally:
+        if real != descriptor.number:
+            os.close(real)
+
+
+def _identity(file: int | Path) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

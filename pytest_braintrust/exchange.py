@@ -174,7 +174,7 @@ def import_rows(
             )
             reader.check()
         except BaseException:
-            transfers.give_up(store, transfer)
+            transfers.forget(store, transfer.number)
             raise
         landed = transfers.land(store, transfer)
         sessions.bring_in(store, head.sessions)

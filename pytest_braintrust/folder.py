@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: Where each session keeps its journals, in it.
+JOURNALS = "running"
+
 _GITIGNORE = "# Written by pytest-braintrust.\n*\n"
 
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pytest_braintrust.folder import JOURNALS
 from pytest_braintrust.jsonable import dumps
 from pytest_braintrust.relay import Payload
-
-FOLDER = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Journal:
 
 def folder_of(directory: Path, session_id: str) -> Path:
     """The folder of a session's journals, in a store's directory."""
-    return directory / FOLDER / session_id
+    return directory / JOURNALS / session_id
 
 
 def read_all(folder: Path) -> Iterator[tuple[str, Payload]]:

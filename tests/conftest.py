@@ -8,7 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust.api import BraintrustClient
+from pytest_braintrust.cli import main
 
 pytest_plugins = ["pytester"]
 
@@ -291,3 +292,45 @@ def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
 def plugin_args(request: pytest.FixtureRequest) -> list[str]:
     """Run a test plain, with pytest-xdist and no worker, and with two workers."""
     return list(request.param)
+
+
+@dataclass
+class Said:
+    """What one command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as a program reads it."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that commands run in, with nothing in the environment."""
+    for name in [each for each in os.environ if each.startswith("BRAINTRUST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in the folder."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        return Said(status, *capsys.readouterr())
+
+    return run

@@ -4,68 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Suite
+from conftest import Command, Suite
 from fake_braintrust import FakeBraintrust
 from stored import a_row, a_store, add, rows
 from test_recording import CAPITALS
 
-from pytest_braintrust.cli import main
 from pytest_braintrust.cli.output import Column, Counter, middle, table
 from pytest_braintrust.reports.lines import width_of
 from pytest_braintrust.store.connection import Store
 
 HOSTILE = "\x1b[2Jev\x07il\r\n\u202ename"
-
-
-@dataclass
-class Said:
-    """What one command came to."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, as a program reads it."""
-        return json.loads(self.out)
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that commands run in, with nothing in the environment."""
-    for name in [each for each in os.environ if each.startswith("BRAINTRUST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def command(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in the folder."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        try:
-            status = main(arguments)
-        except SystemExit as ended:
-            status = int(str(ended.code))
-        return Said(status, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -92,6 +92,18 @@ class Store:
         """The first row that a SELECT finds."""
         return next(iter(list(self.query(sql, values))), None)
 
+    def compact(self) -> None:
+        """Make the file as small as its content.
+
+        Raises:
+            StoreError: another process uses it, or there is no room for a copy.
+        """
+        try:
+            self.connection.execute("VACUUM")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise _translated(self.directory, error) from error
+
     def close(self) -> None:
         """Close the file; another process that forked from ours leaves it alone."""
         if os.getpid() == self.pid:

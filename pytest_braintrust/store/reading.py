@@ -11,6 +11,9 @@ from typing import Any
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store.connection import Store
 
+#: Stands before the id of an experiment while its rows are brought in.
+TRANSFER = "transfer:"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
@@ -129,6 +132,13 @@ def experiments(
         )
     values: Any = {"run": run_id, "project": project}
     return [_stored(row) for row in store.query(sql + " ORDER BY number", values)]
+
+
+def every_id(store: Store) -> set[str]:
+    """The ids of all experiments, here and on Braintrust; of halves of them too."""
+    found = store.query("SELECT id, remote_id FROM experiments")
+    ids = {each for row in found for each in row if each}
+    return ids | {each.removeprefix(TRANSFER) for each in ids}
 
 
 def projects(store: Store) -> list[str]:

@@ -134,6 +134,18 @@ def unfinished(store: Store) -> list[Session]:
     return [_session(row) for row in found]
 
 
+def remove_dead(store: Store, alive: Iterable[str]) -> None:
+    """Forget sessions that have died and left no experiment."""
+    kept = set(alive)
+    dead = [(each.number,) for each in unfinished(store) if each.id not in kept]
+    with store.transaction() as connection:
+        connection.executemany(
+            "DELETE FROM sessions WHERE number = ? AND finished_at IS NULL "
+            "AND run_id NOT IN (SELECT run_id FROM experiments)",
+            dead,
+        )
+
+
 def _session(row: sqlite3.Row) -> Session:
     plain: dict[str, Any] = {name: row[name] for name in Session.__slots__}
     return Session(**{**plain, "tests": json.loads(row["tests"])})

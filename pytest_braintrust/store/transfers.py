@@ -16,14 +16,11 @@ from pytest_braintrust.events import Row
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.reading import StoredExperiment, experiment
+from pytest_braintrust.store.reading import TRANSFER, StoredExperiment, experiment
 
 #: Rows, and bytes of them, in one transaction.
 _ROWS = 500
 _BYTES = 4_000_000
-
-#: Stands before the id of an experiment while its rows are gathered.
-_MARK = "transfer:"
 
 _BEGIN = """
 INSERT INTO experiments (id, run_id, project, name, created_at, finished_at,
@@ -129,7 +126,7 @@ def begin(store: Store, incoming: Incoming, *, sent: bool) -> Transfer:
     with store.transaction() as connection:
         found = connection.execute(
             "SELECT number, transfer FROM experiments WHERE id = ?",
-            (_MARK + incoming.id,),
+            (TRANSFER + incoming.id,),
         ).fetchone()
         if found is not None:
             number, state = found["number"], json.loads(found["transfer"])
@@ -141,7 +138,7 @@ def begin(store: Store, incoming: Incoming, *, sent: bool) -> Transfer:
 def _values(incoming: Incoming) -> dict[str, Any]:
     return {
         **{name: getattr(incoming, name) for name in Incoming.__slots__},
-        "id": _MARK + incoming.id,
+        "id": TRANSFER + incoming.id,
         "repo_info": dumps(clean(incoming.repo_info)),
         "metadata": dumps(clean(incoming.metadata or {})),
         "tests": dumps(clean(incoming.tests or {})),
@@ -204,12 +201,41 @@ def start_over(store: Store, transfer: Transfer) -> None:
     note(store, transfer, {})
 
 
-def give_up(store: Store, transfer: Transfer) -> None:
+def forget(store: Store, number: int) -> None:
     """Forget all of it."""
     with store.transaction() as connection:
         connection.execute(
-            "DELETE FROM experiments WHERE number = ?", (transfer.number,)
+            "DELETE FROM experiments WHERE number = ? AND transfer IS NOT NULL",
+            (number,),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A transfer that goes on, or was interrupted."""
+
+    number: int
+    id: str
+    remote_id: str | None
+    #: When it last came forward, in unix seconds.
+    at: float
+
+
+def begun(store: Store) -> list[Begun]:
+    """The transfers that go on, or were interrupted."""
+    found = store.query(
+        "SELECT number, id, remote_id, transfer FROM experiments "
+        "WHERE transfer IS NOT NULL"
+    )
+    return [
+        Begun(
+            row["number"],
+            row["id"].removeprefix(TRANSFER),
+            row["remote_id"],
+            json.loads(row["transfer"]).get("at", 0.0),
+        )
+        for row in found
+    ]
 
 
 def land(

@@ -115,6 +115,21 @@ def change(
                 connection.execute(_PUT, {**each.row, **own})
 
 
+def remove_experiment(store: Store, number: int) -> None:
+    """Remove an experiment with its rows, and what is known of a run that has none."""
+    with store.transaction() as connection:
+        found = connection.execute(
+            "SELECT run_id FROM experiments WHERE number = ?", (number,)
+        ).fetchone()
+        connection.execute("DELETE FROM experiments WHERE number = ?", (number,))
+        if found is not None:
+            connection.execute(
+                "DELETE FROM sessions WHERE run_id = ? AND finished_at IS NOT NULL "
+                "AND run_id NOT IN (SELECT run_id FROM experiments)",
+                (found["run_id"],),
+            )
+
+
 def set_end(
     store: Store, number: int, *, exit_status: int, tests: Mapping[str, int]
 ) -> None:

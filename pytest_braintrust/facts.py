@@ -39,7 +39,8 @@ def run_metadata(
         "pytest": pytest_version,
         "pytest_braintrust": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        # Not `platform.platform`: that starts a process to ask for the processor.
+        "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
         "arguments": without_secrets(arguments, api_key),
     }
     if link := ci_link(environ):

@@ -131,8 +131,8 @@ def _git(root: Path, *arguments: str) -> str | None:
             timeout=_TIMEOUT_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except Exception:  # noqa: BLE001 - a suite may have replaced subprocess
         return None
-    if done.returncode:
+    if done.returncode != 0 or not isinstance(done.stdout, bytes):
         return None
     return plain_text(done.stdout.decode("utf-8", "surrogateescape").rstrip("\n"))

@@ -30,8 +30,9 @@ _PROGRESS = "progress"
 #: Told how many rows came so far.
 Progress = Callable[[int], object]
 
-#: How a process of ours ends that came to its work: all was done, or some is left.
-_DONE, _LEFT = 0, 3
+#: How a process of ours ends that did what it could, and not all. Any program may
+#: end with 0, and Python itself with 1.
+_LEFT = 3
 
 #: A secret of fewer characters is part of many a word that is none.
 _LONG = 8
@@ -69,9 +70,9 @@ class Child:
         return self._process.poll() is None
 
     @property
-    def did_its_work(self) -> bool:
-        """Whether it ended by itself, having done what could be done."""
-        return self._process.poll() in {_DONE, _LEFT}
+    def gave_up(self) -> bool:
+        """Whether it came to its work, and ended with what could not be done."""
+        return self._process.poll() == _LEFT
 
     def answer(
         self, seconds: float, on_progress: Progress = lambda count: None

@@ -63,7 +63,7 @@ class Delivery:
     def finish(self, store: Store, progress: Progress) -> None:
         """Let everything be sent, for as long as was asked for; the rest is kept."""
         wait = _Wait(self, store, progress)
-        if not self._by_child(wait) and wait.left:
+        if not self._by_child(wait):
             # None could be started, or something ended it before its time.
             self.close()
             self._start(store, None)
@@ -109,14 +109,15 @@ class Delivery:
         """Let the uploader come to its end; whether that is all that can be done."""
         child = self._child
         if child is None:
-            return False
+            return not wait.left
         # One that ended before may have done so before the last rows were there.
         in_time = child.finish()
         while child.running and not wait.over:
             _SLEEP[0](_POLL_SECONDS)
             wait.look()
+        wait.count()
         here = self._directory == wait.store.directory
-        return wait.over or (in_time and child.did_its_work and here)
+        return wait.over or not wait.left or (in_time and child.gave_up and here)
 
     def _here(self, wait: _Wait) -> None:
         from pytest_braintrust import service  # noqa: PLC0415 - httpx, only here
@@ -153,7 +154,7 @@ class _Wait:
         self._delivery = delivery
         self._progress = progress
         self._start = self._looked = _CLOCK[0]()
-        self._total = self.left = self._count()
+        self._total = self.left = self._unsent()
         self.reached = delivery.state == "ready" or reading.anything_sent(
             store, delivery.session_id
         )
@@ -171,13 +172,15 @@ class _Wait:
 
     def look(self) -> None:
         """Count what is left, if that was not done just now."""
-        now = _CLOCK[0]()
-        if now - self._looked < _LOOK_SECONDS:
-            return
-        self._looked = now
-        self.left = self._count()
+        if _CLOCK[0]() - self._looked >= _LOOK_SECONDS:
+            self._looked = _CLOCK[0]()
+            self.count()
+
+    def count(self) -> None:
+        """Count what is left, and tell."""
+        self.left = self._unsent()
         self.reached = self.reached or self.left < self._total
         self._progress(self._total - self.left, self._total)
 
-    def _count(self) -> int:
+    def _unsent(self) -> int:
         return reading.unsent_count(self.store, self._delivery.session_id)

@@ -54,8 +54,8 @@ _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 #: The end of a run is waited for, so that it tries again sooner.
 _DRAINING = RetryPolicy(seconds=60.0)
 
-#: The exit status when rows are left. Not 1: that is Python's own, for a process that
-#: never came to its work.
+#: The exit status when something is left, known to `child` too. Not 1: that is
+#: Python's own, for a process that never came to its work.
 LEFT = 3
 
 #: In tuples, because freezegun replaces what it finds by name in modules.

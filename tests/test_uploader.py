@@ -7,8 +7,6 @@ The uploader itself, over real HTTP and a real store; whole runs are in
 from __future__ import annotations
 
 import json
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -317,30 +315,6 @@ def test_a_row_that_is_too_large_at_any_size_is_kept(
 
 
 # ------------------------------------------------------------------------------- together
-
-
-def test_two_at_once_send_each_row_once(
-    store: Store, server: FakeBraintrust, tmp_path: Path
-) -> None:
-    """Whoever comes second waits, and finds nothing left."""
-    experiment = add(store, "eval", of=rows(2_000))
-    there = Connection(server.api_key, server.url, server.app_url)
-    server.faults.add(Fault(hang(0.3), path=INSERT, times=1))
-
-    def send() -> None:
-        mine = a_store(tmp_path)
-        with BraintrustClient.for_connection(there) as client:
-            Sender(mine, client).send(experiment)
-        mine.close()
-
-    both = [threading.Thread(target=send) for _ in range(2)]
-    for each in both:
-        each.start()
-    for each in both:
-        each.join()
-    arrived(server, store)
-    sent = Counter(e["id"] for each in inserts(server) for e in each.json["events"])
-    assert set(sent.values()) == {1}
 
 
 def test_a_row_that_changes_while_it_is_sent_is_sent_again(

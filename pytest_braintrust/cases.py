@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -74,6 +75,15 @@ def _without_trial(name: str, param_id: str | None, trial: int | None) -> str:
         return name
     head = name[: name.index("[")]
     return head if param_id is None else f"{head}[{plain_text(param_id)}]"
+
+
+def shared_ids(items: Iterable[pytest.Item], *, record_all: bool) -> list[str]:
+    """The node ids that several recorded tests have, each as often as it is."""
+    recorded = [
+        clean_nodeid(item) for item in items if is_recorded(item, record_all=record_all)
+    ]
+    counts = Counter(recorded)
+    return [each for each in recorded if counts[each] > 1]
 
 
 def without_group(nodeid: str) -> str:

@@ -46,6 +46,22 @@ class Journal:
         except (OSError, ValueError):
             return None
 
+    def write_shared(self, nodeids: list[str]) -> None:
+        """Tell which node ids several recorded tests have, each as often as it is."""
+        with contextlib.suppress(OSError):
+            self._shared.write_text(json.dumps(nodeids), encoding="ascii")
+
+    def read_shared(self) -> list[str] | None:
+        """What `write_shared` told; None where it did not."""
+        try:
+            return cast("list[str]", json.loads(self._shared.read_bytes()))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def _shared(self) -> Path:
+        return self.path.with_suffix(".shared")
+
     def remove(self) -> None:
         """Take away what is written, once it is kept elsewhere."""
         with contextlib.suppress(OSError):

@@ -85,8 +85,7 @@ class Keeper:
     ) -> None:
         """Write the rows of a test as they stand; what they no longer have goes."""
         with self._lock:
-            before = self.last_of(nodeid, worker)
-            known = {} if before is None else before.written
+            known = self._written(nodeid, worker)
             now = {row["id"]: row for row in rows}
             self._owe(rows, final=final)
             gone = [row for row_id, row in known.items() if row_id not in now]
@@ -125,15 +124,15 @@ class Keeper:
     def hold(self, nodeid: str, rows: list[Row], worker: str | None) -> None:
         """Remember the rows of a test that only starts, should its worker die."""
         with self._lock:
-            before = self.last_of(nodeid, worker)
             held = {row["id"]: row for row in rows}
-            self._last[worker] = Told(nodeid, held, before.written if before else {})
+            self._last[worker] = Told(nodeid, held, self._written(nodeid, worker))
 
     def hand_over(self, nodeid: str, worker: str | None, to: str | None) -> None:
         """Let the rows of a test that died with its worker be those of another's."""
         with self._lock:
             if worker != to and self.last_of(nodeid, worker) is not None:
-                self._last[to] = self._last.pop(worker)
+                told = self._last[to] = self._last.pop(worker)
+                told.ended = False
 
     def last_of(self, nodeid: str, worker: str | None) -> Told | None:
         """What is known so far of a test, if it is the last that a worker told of."""
@@ -150,6 +149,12 @@ class Keeper:
         with self._lock:
             self._settled = True
             self._write()
+
+    def _written(self, nodeid: str, worker: str | None) -> dict[str, Row]:
+        """The rows of a test that are in the store, or on their way there."""
+        told = self.last_of(nodeid, worker)
+        # A second test may have the name of one that ended.
+        return {} if told is None or told.ended else told.written
 
     def _is_kept(self, row: Row) -> bool:
         if any(each.row["id"] == row["id"] for each in self._owed):

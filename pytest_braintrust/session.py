@@ -150,6 +150,11 @@ class Worker:
     # Before pytest-xdist tells that it is done.
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        names = {item.nodeid for item in session.items}
+        if self._journal is not None and len(names) < len(session.items):
+            record_all = self._rules.record_all
+            shared = cases.shared_ids(session.items, record_all=record_all)
+            self._journal.write_shared(shared)
         datasets = collecting.used(session.items)
         if datasets:
             self._run.datasets.update(datasets)
@@ -343,10 +348,16 @@ class Controller:
         return source
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+    def pytest_xdist_node_collection_finished(
+        self, node: Any, ids: Sequence[str]
+    ) -> None:
         self._ids = ids
         self._tally.collected_by_worker(len(ids))
-        self._teller.note_shared_ids(self._clean(each) for each in ids)
+        # Of a worker elsewhere it is not known here which of its tests record.
+        shared = Journal.of(self._journals, node.gateway.id).read_shared()
+        if shared is None:
+            shared = [self._clean(each) for each in ids]
+        self._teller.note_shared_ids(shared)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -377,12 +388,9 @@ class Controller:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tally.collected = len(session.items)
         self._run.datasets.update(collecting.used(session.items))
-        recorded = (
-            cases.clean_nodeid(item)
-            for item in session.items
-            if cases.is_recorded(item, record_all=self._settings.record_all)
-        )
-        self._teller.note_shared_ids(recorded)
+        record_all = self._settings.record_all
+        shared = cases.shared_ids(session.items, record_all=record_all)
+        self._teller.note_shared_ids(shared)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:

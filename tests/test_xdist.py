@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import XDIST, Suite, nodeid, outcome
 from fake_braintrust import FakeBraintrust
+from test_crashes import ELSEWHERE
 
 FIRST = """\
 import pytest
@@ -171,3 +173,82 @@ def test_a_module_that_cannot_be_collected(
     counts = ran.honest()
     assert sum(counts.values()) == 11
     assert len(ran.rows()) == (9 if counts.get("passed") else 0)
+
+
+ASKS = """\
+import os, pathlib, time, pytest
+
+@pytest.mark.parametrize("n", range(4))
+def test_asks(bt_score, n):
+    here = pathlib.Path(os.environ["MEETING"])
+    (here / str(n)).touch()
+    until = time.monotonic() + 20
+    while len(list(here.iterdir())) < 4 and time.monotonic() < until: time.sleep(0.01)
+    found = bt_score.experiment
+    bt_score(output=[found.project, found.name, found.id, found.url])
+"""
+
+
+@pytest.mark.parametrize("disk", ["shared disk", "no shared disk"])
+def test_workers_ask_for_the_experiment_at_once(
+    suite: Suite, server: FakeBraintrust, tmp_path: Path, disk: str
+) -> None:
+    """One makes it, the others find it, and the rows go there."""
+    suite.environment["MEETING"] = str(tmp_path / "meeting")
+    (tmp_path / "meeting").mkdir()
+    if disk != "shared disk":
+        suite.write(conftest=ELSEWHERE)
+    suite.with_plugins(XDIST).write(test_asks=ASKS).sends_to(server)
+    ran = suite.run("-n4")
+    assert ran.honest(server) == {"passed": 4}
+    (experiment,) = server.experiments
+    (found,) = {tuple(each["output"]) for each in ran.rows()}
+    assert found[1:3] == (experiment["name"], experiment["id"])
+    assert found[3] in ran.section
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+@pytest.mark.parametrize("key", [True, False], ids=["key", "no key"])
+def test_a_test_asks_for_the_experiment(
+    suite: Suite,
+    server: FakeBraintrust,
+    tmp_path: Path,
+    workers: tuple[str, ...],
+    *,
+    key: bool,
+) -> None:
+    """It has an address where the run is sent, and always a name and a project."""
+    suite.environment["MEETING"] = str(tmp_path)
+    suite.with_plugins(XDIST).write(test_asks=ASKS.replace("< 4", "< 0"))
+    if key:
+        suite.sends_to(server)
+    ran = suite.run(*workers, "--braintrust-experiment=mine")
+    assert ran.honest(server if key else None) == {"passed": 4}
+    (found,) = {tuple(each["output"]) for each in ran.rows()}
+    assert found[:2] == ("suite", "mine")
+    ids = [each["id"] for each in server.experiments]
+    assert ids == ([found[2]] if key else [])
+    assert (found[3] is not None) == key
+
+
+TWICE = """\
+def pytest_collection_modifyitems(items): items.extend(items[:2])
+"""
+
+SAME = """\
+def test_recorded(bt_score): bt_score(scores={"exact": 1})
+def test_unrecorded(): pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=str)
+def test_tests_of_one_name_are_told_of(
+    suite: Suite, server: FakeBraintrust, workers: tuple[str, ...]
+) -> None:
+    """Where two recorded ones share an identity; each has its row all the same."""
+    suite.with_plugins(XDIST).write(conftest=TWICE, test_same=SAME).sends_to(server)
+    ran = suite.run_both(*workers)
+    assert ran.honest(server) == {"passed": 4}
+    assert len(ran.rows()) == 2
+    assert ran.out.count("2 tests share the node id test_same.py::test_recorded:") == 1
+    assert "test_unrecorded" not in ran.out

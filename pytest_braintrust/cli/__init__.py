@@ -39,7 +39,8 @@ examples:
 Exit status: 0 done; 1 not all could be done, what is left is kept; 2 wrong usage.
 """
 
-_COMMANDS = (
+#: In the order of the help.
+COMMANDS = (
     listing,
     show,
     diff,
@@ -83,14 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """Run a command to the last character of what it prints."""
     try:
-        given = _parser().parse_args(arguments)
+        given = parser_of_all().parse_args(arguments)
         status: int = given.run(given)
     finally:
         sys.stdout.flush()
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_all() -> argparse.ArgumentParser:
+    """The parser of every command; what it answers has the command in `run`."""
     parser = argparse.ArgumentParser(
         prog="pytest-braintrust",
         description="Work with the runs that pytest --braintrust recorded.",
@@ -99,6 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
+    for command in COMMANDS:
         command.add_to(commands)
     return parser

@@ -25,7 +25,7 @@ T = TypeVar("T")
 How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stored"]
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.
-_ENDED = (0, 1)
+ENDED = (0, 1)
 
 _FILE_SUFFIX = ".jsonl"
 
@@ -96,7 +96,7 @@ def find(
         BaselineError: a run was named that does not exist, or a file is none.
         StoreError: the store could not be read.
     """
-    if folder is not None and asked is not None and _is_file(folder / asked):
+    if folder is not None and asked is not None and is_file(folder, asked):
         return _of_file(store, folder / asked)
     every = naming.newest_first(store, project=subject.project)
     past = [
@@ -143,7 +143,7 @@ def of_stored(
 
 def is_whole(run: StoredExperiment) -> bool:
     """Whether a run ended by itself and ran all that it was to run."""
-    cut_short = run.exit_status not in _ENDED or run.tests.get("not_run", 0)
+    cut_short = run.exit_status not in ENDED or run.tests.get("not_run", 0)
     return not cut_short and SELECTED not in run.metadata
 
 
@@ -220,8 +220,11 @@ def why_none(root: Path, asked: str | None) -> str:
     return "neither this commit nor one before it has a finished run"
 
 
-def _is_file(path: Path) -> bool:
+def is_file(folder: Path, asked: str | None) -> bool:
     """Whether a name is meant as a file: by its ending where there is none."""
+    if asked is None:
+        return False
+    path = folder / asked
     return path.is_file() or path.suffix == _FILE_SUFFIX
 
 
@@ -230,7 +233,7 @@ def _of_file(store: Store, path: Path) -> Baseline:
         known = exchange.import_file(store, path).experiment
     except ExchangeError as error:
         raise BaselineError(str(error)) from None
-    if known.exit_status not in _ENDED:
+    if known.exit_status not in ENDED:
         msg = f"the run in {path} did not end by itself: export one that did"
         raise BaselineError(msg)
     return Baseline(known, "file")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from threading import Lock
@@ -45,7 +45,7 @@ class Run:
     api_url: str | None
     #: By project, the run that its experiment is compared with: its id in the store,
     #: and on Braintrust where it is there.
-    bases: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
+    bases: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     #: The tests that are run; empty: all.
     only: Sequence[str] = ()
     #: The datasets that tests make cases of, by the project that a marker names, ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_braintrust import baseline, gates
-from pytest_braintrust.baseline import Baseline, Subject
+from pytest_braintrust.baseline import Baseline, How, Subject
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
@@ -111,6 +111,24 @@ def judgement(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A baseline that was found on Braintrust."""
+
+    #: The id that it will have in the store.
+    id: str
+    remote_id: str
+    name: str
+    how: How
+
+    def late(self, project: str) -> str:
+        """What is said where it did not arrive in time."""
+        name = f"{project}/{self.name}"
+        return (
+            f"{name} did not arrive in time; get it with: pytest-braintrust pull {name}"
+        )
+
+
 @dataclass(slots=True)
 class Judge:
     """Knows the baseline of each project from before the run to its end."""
@@ -123,9 +141,17 @@ class Judge:
     #: What the experiments of the run itself have in common.
     run_id: str | None = None
     _baselines: dict[str, Baseline] = field(default_factory=dict)
+    #: Those that are on their way here from Braintrust, by project.
+    _coming: dict[str, Coming] = field(default_factory=dict)
+    _missing: BaselineError | None = None
 
-    def choose(self, store: Store, project: str) -> None:
+    def choose(self, store: Store, project: str, *, elsewhere: bool) -> None:
         """Choose baselines for the run's own project and for all that have runs.
+
+        Args:
+            store: Where they are looked for.
+            project: The run's own.
+            elsewhere: Whether what is not in the store may be on Braintrust.
 
         Raises:
             BaselineError: what was named exists in none of them.
@@ -145,13 +171,36 @@ class Judge:
             if found is not None:
                 self._baselines[each] = found
         if missing and not self._baselines:
-            raise missing[0]
+            self._missing = missing[0]
+            if not elsewhere or baseline.is_file(self.folder, self.asked.baseline):
+                raise self._missing
+
+    def sought(self, project: str) -> Subject | None:
+        """The run as Braintrust is to be asked about it; None: it has its baseline."""
+        return None if project in self._baselines else self._subject(project)
+
+    def told(self, project: str, answer: Mapping[str, Any]) -> bool:
+        """Take in what was found on Braintrust; answers whether it is coming.
+
+        Raises:
+            BaselineError: what was named is neither here nor there.
+        """
+        if answer["state"] == "wrong":
+            raise BaselineError(answer["message"])
+        if answer["state"] == "none" and self._missing is not None:
+            raise self._missing
+        if answer["state"] == "found":
+            names = ("id", "remote_id", "name", "how")
+            self._coming[project] = Coming(*(answer[name] for name in names))
+        return project in self._coming
 
     def bases(self) -> dict[str, tuple[str, str | None]]:
         """By project, the baseline's id in the store and on Braintrust."""
         return {
             project: (each.experiment.id, each.experiment.remote_id)
             for project, each in self._baselines.items()
+        } | {
+            project: (each.id, each.remote_id) for project, each in self._coming.items()
         }
 
     def worse(self, store: Store, project: str) -> list[str]:
@@ -179,6 +228,11 @@ class Judge:
         """
         found = self._baselines.get(experiment.project)
         why = "" if found else baseline.why_none(self.root, self.asked.baseline)
+        coming = self._coming.get(experiment.project)
+        if coming is not None:
+            arrived = reading.find_experiment(store, coming.id)
+            found = None if arrived is None else Baseline(arrived, coming.how)
+            why = coming.late(experiment.project)
         return judgement(store, experiment, found, self.asked, why_none=why)
 
     def _subject(self, project: str) -> Subject:

@@ -21,7 +21,7 @@ from pytest_braintrust.decoding import decode, is_root
 from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import Candidate
-from pytest_braintrust.rendezvous import KEY
+from pytest_braintrust.rendezvous import ENDED_WITH, KEY, TESTS
 from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
 from pytest_braintrust.store import reading, transfers, writing
 from pytest_braintrust.store.connection import Store
@@ -30,6 +30,8 @@ from pytest_braintrust.store.transfers import Arrival, Incoming, Transfer
 
 #: How many of a project's newest experiments a name is looked for among.
 _CANDIDATES = 1_000
+#: What the metadata of a run of ours has for us alone.
+_OURS = frozenset({KEY, ENDED_WITH, TESTS})
 #: How many slashes of a name may end its project: each is a question to the server.
 _MAX_READINGS = 8
 #: After this long an interrupted pull starts anew.
@@ -95,7 +97,7 @@ def find_remote(
         if len(exactly) == 1:
             return exactly[0]
         listed = client.list_experiments(project_name=called, limit=_CANDIDATES)
-        found = [_candidate(called, each) for each in listed]
+        found = [candidate(called, each) for each in listed]
         if found:
             return naming.choose(found, rest)
     shown = naming.short(name)
@@ -120,7 +122,8 @@ def _readings(name: str, project: str | None) -> Iterator[tuple[str, str]]:
             yield called, rest
 
 
-def _candidate(project: str, each: Experiment) -> Candidate[Experiment]:
+def candidate(project: str, each: Experiment) -> Candidate[Experiment]:
+    """What an experiment on Braintrust may be called by."""
     info = mapping(each.raw, "repo_info")
     branch, commit = info.get("branch"), info.get("commit")
     return Candidate(
@@ -150,7 +153,7 @@ class _Pull:
         version = _version(self.client, there)
         here = _already_here(store, there)
         if here is not None and not self.again and _is_known(here, version):
-            return here if here.tests else _with_its_end(store, here)
+            return here if here.tests else _with_its_end(store, here, there)
         incoming = _incoming(self.client, there, here)
         transfer = transfers.begin(store, incoming, sent=True)
         if not _goes_on(transfer.state, version):
@@ -159,7 +162,7 @@ class _Pull:
             self._gather_all(transfer, version)
         into = here.id if here else None
         landed = transfers.land(store, transfer, into=into, remote_version=version)
-        return _with_its_end(store, landed)
+        return _with_its_end(store, landed, there)
 
     def _gather_all(self, transfer: Transfer, version: int) -> None:
         try:
@@ -213,6 +216,18 @@ def _number(version: str | None) -> int | None:
     return int(version) if version and version.isascii() and version.isdigit() else None
 
 
+def local_id(store: Store, there: Experiment) -> str:
+    """The id that an experiment of Braintrust has in the store, or will have."""
+    return _id_of(there, _already_here(store, there))
+
+
+def _id_of(there: Experiment, here: StoredExperiment | None) -> str:
+    if here is not None:
+        return here.id
+    key = there.metadata.get(KEY)
+    return key if isinstance(key, str) and naming.is_id(key) else there.id
+
+
 def _already_here(store: Store, there: Experiment) -> StoredExperiment | None:
     key = there.metadata.get(KEY)
     if isinstance(key, str) and (found := reading.find_experiment(store, key)):
@@ -228,15 +243,12 @@ def _incoming(
     client: BraintrustClient, there: Experiment, here: StoredExperiment | None
 ) -> Incoming:
     metadata = dict(there.metadata)
-    key = metadata.pop(KEY, None)
+    if KEY in metadata:
+        metadata = {name: each for name, each in metadata.items() if name not in _OURS}
     project_id = there.project_id
     created = _seconds(there.created)
     return Incoming(
-        id=here.id
-        if here
-        else key
-        if isinstance(key, str) and naming.is_id(key)
-        else there.id,
+        id=_id_of(there, here),
         # No run of ours has such an id: it was not run here.
         run_id=there.id,
         project=here.project if here else _project_name(client, there),
@@ -282,11 +294,25 @@ def _arrivals(lines: Iterable[Line]) -> Iterator[Arrival]:
         yield Arrival(row, _number(told) if isinstance(told, str) else None)
 
 
-def _with_its_end(store: Store, each: StoredExperiment) -> StoredExperiment:
-    """Say how a run ended that was not made here: what its rows say."""
+def _with_its_end(
+    store: Store, each: StoredExperiment, there: Experiment
+) -> StoredExperiment:
+    """Say how a run ended that was not made here: what its rows say, if not itself.
+
+    A run of ours that does not say so did not end, or goes on.
+    """
     if each.run_id != each.remote_id:
         return each
     tests = transfers.count_tests(store, each.number)
-    worse = tests["failed"] + tests["errored"]
-    writing.set_end(store, each.number, exit_status=1 if worse else 0, tests=tests)
+    status: object = 1 if tests["failed"] + tests["errored"] else 0
+    if KEY in there.metadata:
+        status = there.metadata.get(ENDED_WITH)
+        tests = _counts(there.metadata.get(TESTS)) or tests
+    if isinstance(status, int):
+        writing.set_end(store, each.number, exit_status=status, tests=tests)
     return reading.experiment(store, each.id)
+
+
+def _counts(told: object) -> dict[str, int]:
+    counts = told.items() if isinstance(told, dict) else ()
+    return {str(name): each for name, each in counts if type(each) is int}

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from pytest_braintrust import rendezvous
+from pytest_braintrust import remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
@@ -196,7 +196,17 @@ def follow(
         while not ended.wait(max(_PAUSE, upload.pause(_TROUBLED))):
             upload.step(final_only=True)
         upload.drain()
+        _tell_ends(store, session_id, client)
     return not reading.unsent_count(store, session_id)
+
+
+def _tell_ends(store: Store, session_id: str, client: BraintrustClient) -> None:
+    """Say on Braintrust that the run ended; what it came to is in its rows anyway."""
+    for experiment in reading.of_session(store, session_id):
+        try:
+            rendezvous.tell_end(store, experiment, client)
+        except (ApiError, StoreError):
+            return
 
 
 def send_here(
@@ -297,7 +307,10 @@ def main() -> int:
 def _served(request: Mapping[str, Any], parent: int) -> int:
     if request["task"] == "follow":
         return _serve_follow(request, parent)
-    if request["task"] == "dataset":
+    if request["task"] == "baseline":
+        _end_with_input()
+        remote_baseline.seek(request, _answer)
+    elif request["task"] == "dataset":
         _end_with_input()
         _answer(obtain_dataset(request, _Telling()))
     else:

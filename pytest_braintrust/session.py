@@ -43,6 +43,7 @@ from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
 from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
+from pytest_braintrust.seeking import Seeker
 from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
 from pytest_braintrust.store import reading, sessions
@@ -222,7 +223,8 @@ class Starter:
         judge = Judge(plan.asked, config.rootpath, folder, run.repo_info, run.run_id)
         try:
             store, note = open_somewhere(settings.store)
-            judge.choose(store, run.project)
+            elsewhere = settings.connection is not None
+            judge.choose(store, run.project, elsewhere=elsewhere)
         except BaselineError as error:
             msg = f"--braintrust-baseline: {error}"
             raise pytest.UsageError(msg) from None
@@ -278,6 +280,7 @@ class Controller:
         self._tally = Tally()
         self._teller = Teller(config)
         self._delivery = _delivery(settings, run)
+        self._seeker = _seeker(settings, judge, run)
         self._journals = journal.folder_of(keeper.store.directory, run.session_id)
         self._crashes = Crashes(keeper, editor, self._journals)
         #: What workers collected, and which of it they said is recorded.
@@ -309,6 +312,8 @@ class Controller:
         self._keeper.begin()
         if self._delivery is not None:
             self._delivery.start(self._keeper.store)
+        if self._seeker is not None:
+            self._seeker.start(self._keeper.store)
 
     def close(self) -> None:
         """End what goes on beside the tests, however the run ended."""
@@ -316,6 +321,8 @@ class Controller:
             return
         if self._delivery is not None:
             self._delivery.close()
+        if self._seeker is not None:
+            self._seeker.close()
         journal.remove_folder(self._journals)
         self._keeper.store.close()
 
@@ -402,6 +409,20 @@ class Controller:
             raise pytest.UsageError(msg)
         if self._delivery.state != "ready":
             self._teller.warn_unreachable(self._delivery.message, self._directory)
+        if self._seeker is not None:
+            self._hear_of_baseline(self._seeker, self._delivery.state)
+
+    def _hear_of_baseline(self, seeker: Seeker, state: str) -> None:
+        try:
+            if state != "ready" or not self._judge.told(
+                self._run.project, seeker.found()
+            ):
+                # Nobody waits at the end for what is not to come.
+                seeker.close()
+        except BaselineError as error:
+            msg = f"--braintrust-baseline: {error}"
+            raise pytest.UsageError(msg) from None
+        self._run.bases.update(self._judge.bases())
 
     # Before other plugins, which would write the rows wherever they write reports.
     @pytest.hookimpl(tryfirst=True)
@@ -479,6 +500,8 @@ class Controller:
         if exit_status == pytest.ExitCode.USAGE_ERROR:
             # No test ran, and pytest says why.
             return
+        if self._seeker is not None:
+            self._seeker.finish(self._settings.flush_timeout)
         report = self._reported(problems)
         self._apply_gates(session, report)
         self._publish(report)
@@ -597,6 +620,13 @@ def _delivery(settings: Settings, run: Run) -> Delivery | None:
     return Delivery(
         run.session_id, settings.connection, run.project, settings.flush_timeout
     )
+
+
+def _seeker(settings: Settings, judge: Judge, run: Run) -> Seeker | None:
+    subject = judge.sought(run.project)
+    if settings.connection is None or subject is None:
+        return None
+    return Seeker(settings.connection, subject, settings.baseline)
 
 
 def _upload(settings: Settings) -> Upload:

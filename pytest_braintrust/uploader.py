@@ -87,6 +87,15 @@ class Sender:
             writing.set_upload_error(self.store, experiment.number, None)
         return total
 
+    def tell_end(self, experiment: StoredExperiment) -> None:
+        """Say on Braintrust that a run ended, where it did.
+
+        Raises:
+            ApiError: the server did not take it.
+            StoreError: the store could not be read.
+        """
+        rendezvous.tell_end(self.store, experiment, self.client)
+
     def _batches(self, number: int, *, final_only: bool) -> Iterator[list[UnsentRow]]:
         after, full = 0, True
         # A batch that is not full was the last: rows that were recorded while it was

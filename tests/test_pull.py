@@ -208,7 +208,7 @@ def test_a_run_of_ours_is_recognised(
     pulled = pull_experiment(store, client, "capitals/main-1")
     assert (pulled.id, pulled.name) == (made.id, "main-1")
     assert pulled.metadata == {"model": "small"}
-    assert pulled.exit_status == 1
+    assert (pulled.exit_status, pulled.tests) == (made.exit_status, made.tests)
     (found,) = [e for e in events(store, pulled) if e["id"] == row["id"]]
     assert found == event_of(row)
     (kept,) = store.query("SELECT * FROM rows WHERE id = ?", (row["id"],))

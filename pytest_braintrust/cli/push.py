@@ -112,6 +112,7 @@ class _Push:
         failure: ApiError | None = None
         try:
             told = _told(sender.send(each, on_progress=progress.add))
+            sender.tell_end(each)
         except ApiError as error:
             failure = error
             pending = self._pending(each)

@@ -16,7 +16,17 @@ from pytest_braintrust.jsonable import dumps
 from pytest_braintrust.store.reading import StoredExperiment
 
 #: What every run says of itself and what does not make it another run.
-_INCIDENTAL = frozenset({"arguments", "ci", "platform", "pytest_braintrust"})
+_INCIDENTAL = frozenset(
+    {
+        "arguments",
+        "ci",
+        "exit_status",
+        "platform",
+        "pytest_braintrust",
+        "selected",
+        "tests",
+    }
+)
 _SHORT_COMMIT = 10
 
 
@@ -41,6 +51,9 @@ def differences(
 ) -> Iterator[Difference]:
     """Each thing that is not the same, the most telling first."""
     yield from _declared(base.metadata, head.metadata)
+    if base.dataset_version != head.dataset_version:
+        then, now = base.dataset_version, head.dataset_version
+        yield Difference("dataset version", then or "-", now or "-")
     yield from _commits(base.repo_info or {}, head.repo_info or {})
     if counted.sources:
         yield Difference("test code", "", f"{counted.sources} tests")

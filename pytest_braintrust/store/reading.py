@@ -47,6 +47,8 @@ class StoredExperiment:
     #: The dataset on Braintrust that its cases come from, where there is one.
     dataset_id: str | None
     dataset_version: str | None
+    #: The id on Braintrust of the experiment that this one is compared with.
+    base_remote_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,16 @@ def waiting(store: Store, session_id: str) -> list[StoredExperiment]:
         "SELECT * FROM experiments WHERE number IN (SELECT experiment FROM rows "
         "WHERE sent < version AND refused IS NULL AND session = "
         "(SELECT number FROM sessions WHERE id = ?)) ORDER BY number",
+        (session_id,),
+    )
+    return [_stored(row) for row in found]
+
+
+def of_session(store: Store, session_id: str) -> list[StoredExperiment]:
+    """The experiments of the run that a session makes, or helps to make."""
+    found = store.query(
+        "SELECT * FROM experiments WHERE run_id = "
+        "(SELECT run_id FROM sessions WHERE id = ?) ORDER BY number",
         (session_id,),
     )
     return [_stored(row) for row in found]

@@ -83,4 +83,8 @@ MIGRATIONS: tuple[str, ...] = (
     UPDATE rows SET session = (SELECT sessions.number FROM sessions, experiments
         WHERE experiments.number = rows.experiment AND sessions.id = experiments.run_id);
     """,
+    """
+    -- The baseline on Braintrust, which may still be on its way here.
+    ALTER TABLE experiments ADD COLUMN base_remote_id TEXT;
+    """,
 )

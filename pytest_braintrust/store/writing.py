@@ -70,12 +70,17 @@ class End:
 
 
 def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
-    """Add an experiment, or answer the one that has its id already."""
+    """Add an experiment, or answer the one that has its id already.
+
+    A worker may have added it before its baseline was found.
+    """
     with store.transaction() as connection:
         connection.execute(
-            "INSERT OR IGNORE INTO experiments (id, run_id, project, name, "
-            "created_at, repo_info, metadata, api_url, base, dataset_id, "
-            "dataset_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO experiments (id, run_id, project, name, created_at, "
+            "repo_info, metadata, api_url, base, base_remote_id, dataset_id, "
+            "dataset_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET base = coalesce(base, excluded.base), "
+            "base_remote_id = coalesce(base_remote_id, excluded.base_remote_id)",
             (
                 new.id,
                 new.run_id,
@@ -86,6 +91,7 @@ def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
                 dumps(clean(new.metadata)),
                 new.api_url,
                 new.base,
+                new.base_remote_id,
                 new.dataset_id,
                 new.dataset_version,
             ),

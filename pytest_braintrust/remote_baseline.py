@@ -1,0 +1,100 @@
+"""A baseline on Braintrust: found by the rules for those of the store, and pulled.
+
+In a process of our own: it needs the network, which a test may have mocked, and it
+goes on while tests run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_braintrust import pulling
+from pytest_braintrust.api.answers import mapping
+from pytest_braintrust.api.client import BraintrustClient
+from pytest_braintrust.api.models import Experiment
+from pytest_braintrust.baseline import ENDED, SELECTED, Past, Picked, Subject, pick
+from pytest_braintrust.errors import ApiError, BaselineError
+from pytest_braintrust.rendezvous import ENDED_WITH, KEY, TESTS
+from pytest_braintrust.settings import Connection
+from pytest_braintrust.store import connection
+from pytest_braintrust.store.connection import Store
+
+#: How many of a project's newest experiments are looked at.
+_LOOKED_AT = 1_000
+
+#: Told what was found, before its rows are here.
+Tell = Callable[[Mapping[str, Any]], object]
+
+
+def seek(request: Mapping[str, Any], tell: Tell) -> None:
+    """Find the baseline of a run on Braintrust, tell of it, and bring it here.
+
+    Args:
+        request: `connection`, `directory` of the store, `asked`, and the fields of a
+            `Subject` in `subject`.
+        tell: Told `state`: "found" with `id`, `remote_id`, `name` and `how`; "none";
+            "wrong" or "failed" with `message`.
+
+    Raises:
+        ApiError: what was found could not be brought here.
+        StoreError: the store could not be written.
+    """
+    told = request["subject"]
+    subject = Subject(told["project"], told["branch"], Path(told["root"]))
+    store = connection.open_store(Path(request["directory"]))
+    with BraintrustClient.for_connection(Connection(**request["connection"])) as client:
+        try:
+            picked = find(client, subject, request["asked"])
+        except BaselineError as error:
+            tell({"state": "wrong", "message": str(error)})
+            return
+        except ApiError as error:
+            tell({"state": "failed", "message": str(error)})
+            return
+        if picked is None:
+            tell({"state": "none"})
+            return
+        tell({"state": "found", **_told(store, picked)})
+        there = picked.thing.id
+        pulling.pull_experiment(store, client, there, again=False)
+
+
+def find(
+    client: BraintrustClient, subject: Subject, asked: str | None
+) -> Picked[Experiment] | None:
+    """Choose among the experiments of a project on Braintrust; see `baseline.pick`.
+
+    Raises:
+        ApiError: the server could not be asked.
+        BaselineError: what was named is not there.
+    """
+    return pick(list(_past(client, subject.project)), subject, asked)
+
+
+def _past(client: BraintrustClient, project: str) -> Iterator[Past[Experiment]]:
+    for each in client.list_experiments(project_name=project, limit=_LOOKED_AT):
+        if _is_whole(each.metadata):
+            dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
+            yield Past(pulling.candidate(project, each), dirty)
+
+
+def _is_whole(metadata: Mapping[str, Any]) -> bool:
+    """Whether a run ended by itself. What others made does not say: it is taken so."""
+    if KEY not in metadata:
+        return True
+    tests = metadata.get(TESTS)
+    not_run = tests.get("not_run") if isinstance(tests, dict) else 0
+    return (
+        metadata.get(ENDED_WITH) in ENDED and not not_run and SELECTED not in metadata
+    )
+
+
+def _told(store: Store, picked: Picked[Experiment]) -> dict[str, Any]:
+    return {
+        "id": pulling.local_id(store, picked.thing),
+        "remote_id": picked.thing.id,
+        "name": picked.thing.name,
+        "how": picked.how,
+    }

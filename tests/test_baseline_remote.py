@@ -1,0 +1,162 @@
+"""A run finds its baseline on Braintrust where the store has none, by the same rules."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+
+import fake_braintrust as fake
+import pytest
+from conftest import Ran, Suite
+from fake_braintrust import FakeBraintrust, Fault
+from fake_braintrust.wire import Exchange
+from test_comparison import written
+
+
+def elsewhere(suite: Suite) -> None:
+    """Take away the store, as on another machine."""
+    shutil.rmtree(suite.folder / ".braintrust")
+
+
+def run_elsewhere(suite: Suite, *arguments: str, **tests: str) -> Ran:
+    """A run of which Braintrust has all and this machine nothing."""
+    ran = suite.write(**tests).run(*arguments)
+    elsewhere(suite)
+    return ran
+
+
+def test_the_previous_run_is_found_and_compared_with(
+    suite: Suite, server: FakeBraintrust, plugin_args: list[str]
+) -> None:
+    """Its rows are here at the end, and the new run's page compares with it too."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=monday", test_a=written(*[1] * 8))
+    ran = suite.write(test_a=written(*[0] * 8)).run(*plugin_args)
+    assert ran.status == 0, ran.out
+    assert "baseline    monday (previous run of this branch)" in ran.section
+    assert "verdict     ▼ worse: exact regressed" in ran.section
+    monday, later = server.experiments
+    assert later["base_exp_id"] == monday["id"]
+    here = {each["name"]: each for each in ran.experiments()}
+    assert here[later["name"]]["base"] == here["monday"]["id"]
+    assert len(ran.rows()) == 16
+    # The next run has it in the store, and asks no more.
+    asked = len(server.requests)
+    again = suite.run()
+    assert "baseline    monday" not in again.section
+    more = [each for each in server.requests[asked:] if each.method == "GET"]
+    assert not [each for each in more if "project_name" in each.query]
+
+
+def test_the_nearest_commits_run_is_found(suite: Suite, server: FakeBraintrust) -> None:
+    """By what the experiments on Braintrust say of their commits."""
+
+    def git(*arguments: str) -> None:
+        name = ("-c", "user.name=n", "-c", "user.email=e@example.com")
+        command = ["git", *name, "-c", "commit.gpgsign=false", *arguments]
+        subprocess.run(command, cwd=suite.folder, check=True, capture_output=True)
+
+    suite.sends_to(server).write(test_a=written(1))
+    git("init", "-q", "-b", "main")
+    git("add", "test_a.py")
+    git("commit", "-q", "-m", "one")
+    run_elsewhere(suite, "--braintrust-experiment=of-main")
+    git("checkout", "-q", "-b", "topic")
+    git("commit", "-q", "--allow-empty", "-m", "two")
+    ran = suite.run()
+    assert "baseline    of-main (nearest ancestor commit)" in ran.section
+
+
+def test_a_run_is_found_by_name_and_a_misspelt_one_is_not(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """The misspelt name ends the run before its first test."""
+    suite.sends_to(server)
+    for name in ("monday", "tuesday"):
+        run_elsewhere(suite, f"--braintrust-experiment={name}", test_a=written(1))
+    found = suite.run("--braintrust-baseline=monday")
+    assert "baseline    monday (by name)" in found.section
+    elsewhere(suite)
+    wrong = suite.run("--braintrust-baseline=mondey")
+    assert wrong.status == 4
+    assert "--braintrust-baseline: there is no experiment mondey; close" in wrong.err
+    assert wrong.experiments() == []
+    none = suite.run("--braintrust-baseline=main")
+    assert (none.status, "baseline    none: main has" in none.section) == (0, True)
+
+
+def test_runs_that_did_not_end_are_none(suite: Suite, server: FakeBraintrust) -> None:
+    """Nor those that were stopped; what a run's end was is told to Braintrust."""
+    suite.sends_to(server)
+    stopped = (
+        "def test_a(bt_score): bt_score(scores={'e': 1})\ndef test_b(): assert 0\n"
+    )
+    more = "def test_c(bt_score): pass\n"
+    run_elsewhere(suite, "-x", test_a=stopped + more)
+    interrupted = stopped.replace("assert 0", "raise KeyboardInterrupt")
+    run_elsewhere(suite, test_a=interrupted + more)
+    ended = [each["metadata"]["exit_status"] for each in server.experiments]
+    assert ended == [1, 2]
+    assert "baseline" not in suite.write(test_a=written(1)).run().section
+
+
+def test_what_the_sdk_made_can_be_a_baseline(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """It says nothing of its end, and its cases are known by their input."""
+    suite.sends_to(server)
+    run_elsewhere(suite, test_a=written(*[1] * 8))
+    (first,) = server.experiments
+    with server.state.lock:
+        made = server.state.get("experiment", first["id"])
+        assert made is not None
+        made["metadata"] = {"model": "small"}
+        made["name"] = "by the SDK"
+    ran = suite.write(test_a=written(*[0] * 8)).run()
+    assert "baseline    by the SDK (previous run of this branch)" in ran.section
+    assert "8 tests in both runs" in ran.section
+
+
+def test_a_baseline_that_cannot_be_asked_for_is_none(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """The run goes on and its rows are sent."""
+    suite.sends_to(server)
+    run_elsewhere(suite, test_a=written(1))
+    server.faults.add(
+        Fault(fake.answer(403), method="GET", path="/v1/experiment", times=99)
+    )
+    ran = suite.run()
+    assert ran.status == 0
+    assert "1 recorded = 1 sent + 0 pending" in ran.section
+    assert "baseline" not in ran.section
+
+
+def slowly(exchange: Exchange) -> None:
+    """Take longer than the run waits."""
+    time.sleep(4)
+    exchange.send(exchange.apply())
+
+
+def test_a_baseline_that_is_late_is_told(suite: Suite, server: FakeBraintrust) -> None:
+    """With the command that gets it; a gate that needs it says so."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=monday", test_a=written(1))
+    server.faults.add(Fault(slowly, path="/btql", times=99))
+    ran = suite.run("--braintrust-flush-timeout=1", "--braintrust-require-baseline")
+    assert ran.status == 1
+    assert "monday did not arrive in time; get it with:" in ran.section
+    assert "GATE FAILED: there is no baseline to compare with" in ran.section
+
+
+@pytest.mark.parametrize("option", ["--braintrust-no-upload", "--braintrust-offline"])
+def test_who_keeps_a_run_local_is_not_asked(
+    suite: Suite, server: FakeBraintrust, option: str
+) -> None:
+    """Nothing is sent and nothing fetched."""
+    suite.sends_to(server)
+    run_elsewhere(suite, test_a=written(1))
+    before = len(server.requests)
+    assert "baseline" not in suite.run(option).section
+    assert len(server.requests) == before

@@ -6,12 +6,14 @@ by Braintrust's own get-or-create by name where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from pytest_braintrust.api.client import BraintrustClient
-from pytest_braintrust.errors import ApiError, BadAnswer
+from pytest_braintrust.api.models import Experiment
+from pytest_braintrust.errors import ApiError, BadAnswer, Refused, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
@@ -93,18 +95,37 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
         ApiError: the server did not do it.
     """
     found = client.create_project(project)
-    more: dict[str, Any] = {"metadata": {**metadata, KEY: experiment_id}}
+    names = (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}")
+    own: dict[str, Any] = {"metadata": {**metadata, KEY: experiment_id}}
     if repo_info:
-        more["repo_info"] = dict(repo_info)
-    if base_remote_id:
-        more["base_exp_id"] = base_remote_id
-    more["dataset_id"], more["dataset_version"] = dataset
-    for candidate in (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}"):
-        remote = client.create_experiment(found.id, candidate, **more)
-        if remote.metadata.get(KEY) == experiment_id:
-            url = _url(client, remote.id)
-            return Remote(found.id, remote.id, remote.name, url)
-    msg = f"every name for experiment {name!r} is taken by another run"
+        own["repo_info"] = dict(repo_info)
+    links = {
+        "base_exp_id": base_remote_id,
+        "dataset_id": dataset[0],
+        "dataset_version": dataset[1],
+    }
+    try:
+        remote = _create(client, found.id, names, {**own, **links})
+    except (Refused, Rejected) as error:
+        if error.status == HTTPStatus.UNAUTHORIZED or not any(links.values()):
+            raise
+        # What it would be linked with may be gone from the server, or another's.
+        remote = _create(client, found.id, names, own)
+    return Remote(found.id, remote.id, remote.name, _url(client, remote.id))
+
+
+def _create(
+    client: BraintrustClient,
+    project_id: str,
+    names: Sequence[str],
+    fields: Mapping[str, Any],
+) -> Experiment:
+    """Make it under the first of the names that is free, or was given to it before."""
+    for name in names:
+        remote = client.create_experiment(project_id, name, **fields)
+        if remote.metadata.get(KEY) == fields["metadata"][KEY]:
+            return remote
+    msg = f"every name for experiment {names[0]!r} is taken by another run"
     raise BadAnswer(msg)
 
 

@@ -25,7 +25,7 @@ from pytest_braintrust.reports.terminal import bar, row_notes
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.reading import RowCounts, StoredExperiment
 
 if TYPE_CHECKING:
     from pytest_braintrust.uploader import Sender, Sent
@@ -99,7 +99,8 @@ class _Push:
         done = True
         for position, each in enumerate(waiting):
             error = self._send(sender, each)
-            done = done and error is None and not self._pending(each)
+            # Rows that a run records meanwhile are on their way by themselves.
+            done = done and error is None and not self._counts(each).refused
             if error is not None and _for_all(error):
                 if left := len(waiting) - position - 1:
                     self._say(f"not tried: {left} more of the same store")
@@ -107,7 +108,7 @@ class _Push:
         return done
 
     def _send(self, sender: Sender, each: StoredExperiment) -> ApiError | None:
-        before = self._pending(each)
+        before = self._counts(each).pending
         progress = _Progress(before)
         failure: ApiError | None = None
         try:
@@ -115,8 +116,10 @@ class _Push:
             sender.tell_end(each)
         except ApiError as error:
             failure = error
-            pending = self._pending(each)
+            pending = self._counts(each).pending
             told = f"{before - pending} rows sent, {pending} pending: {error}"
+            if self._is_elsewhere(sender, each, error):
+                told += f"; its first rows are on {each.api_url}"
         progress.clear()
         self._show(each, told)
         now = as_plain(self.store, reading.experiment(self.store, each.id))
@@ -128,11 +131,19 @@ class _Push:
         self._say(f"{called(now)}: {told}")
         for line in row_notes(reading.row_notes(self.store, each.number)):
             self._say(f"  {line.text}")
-        if now.url and reading.row_counts(self.store, each.number).sent:
+        if now.url and self._counts(each).sent:
             self._say(f"  {now.url}")
 
-    def _pending(self, each: StoredExperiment) -> int:
-        return reading.row_counts(self.store, each.number).pending
+    def _counts(self, each: StoredExperiment) -> RowCounts:
+        return reading.row_counts(self.store, each.number)
+
+    def _is_elsewhere(
+        self, sender: Sender, each: StoredExperiment, error: ApiError
+    ) -> bool:
+        """Whether another server has the experiment than the one that refuses it."""
+        begun = each.remote_id is not None
+        here = each.api_url == sender.client.connection.api_url
+        return begun and not here and error.status in {403, 404}
 
     def _say(self, text: str) -> None:
         if not self.quiet:

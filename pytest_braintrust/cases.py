@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_braintrust.cutting import short_name
 from pytest_braintrust.events import Case
 from pytest_braintrust.fields import Fields, Speaking, Unset, checked
 from pytest_braintrust.jsonable import plain_text, text_of
@@ -40,14 +41,14 @@ def case_of(item: pytest.Item) -> Case:
     function = getattr(item, "function", None)
     param_id, trial = trial_of(callspec)
     return Case(
-        nodeid=_without_trial(item_id, param_id, trial),
+        nodeid=short_name(_without_trial(item_id, param_id, trial)),
         item_id=item_id,
         trial=trial,
-        name=_without_trial(plain_text(item.name), param_id, trial),
+        name=short_name(_without_trial(plain_text(item.name), param_id, trial)),
         file=plain_text(path),
         function=plain_text(getattr(item, "originalname", None) or item.name),
         line=(line or 0) + 1,
-        param_id=None if param_id is None else plain_text(param_id),
+        param_id=None if param_id is None else short_name(plain_text(param_id)),
         markers=tuple(_marker_names(item)),
         project=project_of(item),
         source=source_hash(function) if function is not None else None,
@@ -67,7 +68,7 @@ def clean_nodeid(item: pytest.Item) -> str:
 def case_id(item: pytest.Item) -> str:
     """The node id of the test that an item is a trial of: what its row is known by."""
     param_id, trial = trial_of(getattr(item, "callspec", None))
-    return _without_trial(clean_nodeid(item), param_id, trial)
+    return short_name(_without_trial(clean_nodeid(item), param_id, trial))
 
 
 def _without_trial(name: str, param_id: str | None, trial: int | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 from pytest_braintrust.jsonable import Json, dumps
 
@@ -16,6 +17,18 @@ MIN_LIMIT = 96
 #: What a member is given at least; where that is too much for all, the first have it.
 _MIN_SHARE = 256
 _NOTE_BYTES = MIN_LIMIT - 8
+
+
+#: Characters of a name: pytest makes ids of parameters, which may be whole documents.
+MAX_NAME = 1_000
+
+
+def short_name(name: str) -> str:
+    """A name that is no document: a longer one ends with a hash of the whole."""
+    if len(name) <= MAX_NAME:
+        return name
+    digest = blake2b(name.encode("utf-8"), digest_size=8).hexdigest()
+    return f"{name[:MAX_NAME]}… [cut: {digest}]"
 
 
 def fit(value: Json, limit: int) -> Json:

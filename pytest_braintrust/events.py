@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, TypedDict, cast
 from uuid import uuid4
 
-from pytest_braintrust.cutting import fit
+from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, dumps
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
@@ -302,17 +302,18 @@ def with_attempts(
 def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:
     """The event of a test of which nothing but the node id ever arrived."""
     test, trial = split(nodeid)
-    path, _, name = test.partition("::")
-    function, bracket, param_id = name.rpartition("::")[2].partition("[")
+    head, bracket, param_id = test.partition("[")
+    path, _, name = head.partition("::")
+    function = name.rpartition("::")[2]
     case = Case(
-        nodeid=test,
+        nodeid=short_name(test),
         item_id=nodeid,
         trial=trial,
-        name=function + bracket + param_id,
+        name=short_name(function + bracket + param_id),
         file=path,
         function=function,
         line=0,
-        param_id=param_id[:-1] if bracket else None,
+        param_id=short_name(param_id[:-1]) if bracket else None,
     )
     run = Run("errored", now, now, durations={}, worker=worker)
     return build(case, Ids(), Fields(), run)

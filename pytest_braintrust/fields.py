@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from pytest_braintrust.jsonable import (
     MAX_EXACT_INTEGER,
     Json,
+    as_text,
     clean,
-    dumps,
     is_mock,
     plain_text,
     text_of,
@@ -108,7 +108,7 @@ def checked(  # noqa: PLR0913 - the fields of a Braintrust event
         input=UNSET if input is UNSET else clean(input),
         output=UNSET if output is UNSET else clean(output),
         expected=UNSET if expected is UNSET else clean(expected),
-        error=UNSET if error is UNSET else _error(error),
+        error=UNSET if error is UNSET else None if error is None else as_text(error),
         scores=_scores(scores),
         metadata=_metadata(metadata),
         tags=_tags(tags),
@@ -227,10 +227,3 @@ def _named(what: str, value: object, example: str) -> dict[str, Any]:
             msg = f"{what} has the name {_shown(name)}; a name is non-empty text"
             raise ValueError(msg)
     return {plain_text(name): each for name, each in value.items()}
-
-
-def _error(error: object) -> str | None:
-    if error is None:
-        return None
-    plain = clean(error)
-    return plain if isinstance(plain, str) else dumps(plain)

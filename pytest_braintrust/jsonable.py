@@ -78,6 +78,12 @@ def clean(value: object) -> Json:
         return text_of(value)
 
 
+def as_text(value: object) -> str:
+    """The same as text: where it is not text already, as JSON."""
+    plain = clean(value)
+    return plain if isinstance(plain, str) else dumps(plain)
+
+
 def text_of(value: object) -> str:
     """The `repr` of `value` without memory addresses, whatever it raises."""
     try:

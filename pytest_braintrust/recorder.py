@@ -71,19 +71,12 @@ class Part:
 
     name: str
     said: Fields
-    start: float
-    ids: Ids = field(default_factory=Ids)
+    ids: Ids
+    start: float = field(default_factory=now)
     end: float | None = None
     raised: BaseException | None = None
-    skipped: bool = False
-
-    def outcome(self, test: Outcome) -> Outcome:
-        """The row's own outcome: its block's, where the test's body was measured."""
-        if self.skipped:
-            return "skipped"
-        if test in UNMEASURED or test == "errored" or self.end is None:
-            return test
-        return "passed" if self.raised is None else "failed"
+    #: Where it was raised, from the block on.
+    trace: TracebackType | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +114,7 @@ class Recording:
     pid: int = field(default_factory=os.getpid)
     lock: RLock = field(default_factory=RLock)
     _cut_off: bool = False
+    _earlier: list[tuple[str, Ids]] = field(default_factory=list)
 
     @property
     def body_failed(self) -> bool:
@@ -143,6 +137,7 @@ class Recording:
             if self.started:
                 self.attempts.append(self._attempt())
                 self.said, self.raised, self.end = Fields(), None, None
+                self._earlier = [(part.name, part.ids) for part in self.parts]
                 self.parts.clear()
                 self.phases.clear()
                 self.failed_inside.clear()
@@ -189,12 +184,28 @@ class Recording:
             self._changed()
 
     def open_part(self, name: str, said: Fields) -> Part:
-        """Add a row beside the test's own."""
+        """Add a row beside the test's own, known by its name or else its number."""
         with self.lock:
-            part = Part(name or str(len(self.parts) + 1), said, start=now())
+            name = name or str(len(self.parts) + 1)
+            part = Part(name, said, self._ids_for(name))
             self.parts.append(part)
             self._changed()
             return part
+
+    def close_part(self, part: Part, raised: BaseException | None) -> None:
+        """Note that the block of a row ended, and what it raised."""
+        with self.lock:
+            part.end, part.raised = now(), raised
+            part.trace = None if raised is None else raised.__traceback__
+            self._changed()
+
+    def _ids_for(self, name: str) -> Ids:
+        """The ids that a row of this name had in the attempt before, or new ones."""
+        for position, (earlier, ids) in enumerate(self._earlier):
+            if earlier == name:
+                del self._earlier[position]
+                return ids
+        return Ids()
 
     def _changed(self) -> None:
         self.changed = True
@@ -232,9 +243,19 @@ class Recording:
             run = self._run(outcome, self.start, self.end, self._failure_text())
             yield "", events.build(self.case, self.ids, self.said, run)
         for part in self.parts:
-            own = part.outcome(outcome)
+            own = self._part_outcome(part, outcome)
             if own not in UNMEASURED or part.said:
                 yield part.name, self._part_event(part, own)
+
+    def _part_outcome(self, part: Part, test: Outcome) -> Outcome:
+        """The row's own outcome: its block's, where the test's body was measured."""
+        if isinstance(part.raised, pytest.skip.Exception):
+            return "skipped"
+        if test in UNMEASURED or test == "errored" or part.end is None:
+            return test
+        if _is_any_of(part.raised, self.infrastructure):
+            return "errored"
+        return "passed" if part.raised is None else "failed"
 
     def _has_own_row(self, outcome: Outcome) -> bool:
         if outcome in UNMEASURED:
@@ -249,14 +270,21 @@ class Recording:
         return outcome in {"failed", "errored"} and not told
 
     def _part_event(self, part: Part, outcome: Outcome) -> dict[str, Any]:
-        error = self._failure_text() if part.raised and outcome == "failed" else None
-        run = self._run(outcome, part.start, part.end, error)
+        run = self._run(outcome, part.start, part.end, self._part_error(part, outcome))
         event = events.build(self.case, part.ids, part.said, run)
         if part.said.input is UNSET and isinstance(event["input"], dict):
             event["input"] = {**event["input"], "row": part.name}
         event["span_attributes"]["name"] = f"{self.case.name} {part.name}"
         event["metadata"]["pytest"]["row"] = part.name
         return event
+
+    def _part_error(self, part: Part, outcome: Outcome) -> str | None:
+        if outcome not in {"failed", "errored"}:
+            return None
+        if part.raised is None or part.raised is self.raised:
+            return self._failure_text()
+        # The test caught it, so that no report tells of it.
+        return plain_text(_traceback_text(part.raised, part.trace))
 
     def _run(
         self, outcome: Outcome, start: float, end: float | None, error: str | None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,6 +14,13 @@ from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.scoring import RUNNING, Running
+
+# In a tuple, because freezegun replaces what it finds by name in modules.
+_CLOCK = (time.perf_counter,)
+
+#: Seconds, and the share of a test's time, that go into telling what it said so far.
+_FREE_SECONDS = 0.2
+_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,25 @@ class Rules:
     infrastructure: frozenset[str] = frozenset()
     #: How many times a test is run whose marker does not say.
     trials: int = 1
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """How much of a test's time may go into telling what it said so far.
+
+    All of it is told anew with each word: of a test that says a thousand, that would
+    be most of the time. A death then costs the words of the last moments.
+    """
+
+    began: float = field(default_factory=_CLOCK[0])
+    spent: float = 0.0
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Count the time of the block; answers whether there was any left."""
+        before = _CLOCK[0]()
+        yield self.spent <= _FREE_SECONDS + _SHARE * (before - self.began)
+        self.spent += _CLOCK[0]() - before
 
 
 class Recorder:
@@ -167,10 +195,12 @@ class Recorder:
     def _tell_running(self, item: pytest.Item, recording: Recording) -> None:
         tell = self._way.running
         if tell is not None:
-            told = tell
+            told, allowance = tell, _Allowance()
 
             def on_log(now: Recording) -> None:
-                told(self._payload(item, now, final=False))
+                with allowance.taken() as granted:
+                    if granted:
+                        told(self._payload(item, now, final=False))
 
             recording.on_log = on_log
             on_log(recording)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict
 
 import pytest
 
+from pytest_braintrust.cutting import short_name
 from pytest_braintrust.fields import UNSET, checked
-from pytest_braintrust.recorder import Part, Recording, now
+from pytest_braintrust.jsonable import as_text
+from pytest_braintrust.recorder import Part, Recording
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -146,7 +148,7 @@ class BtScore:
             self._recording.log(said, self._part)
 
     @contextmanager
-    def row(self, name: str = "", **event: Unpack[Said]) -> Iterator[BtScore]:
+    def row(self, name: str | None = None, **event: Unpack[Said]) -> Iterator[BtScore]:
         """Open a further row for this test, for the length of a `with` block.
 
         Its `pass` score is 1 when the block ends and 0 when it raises. Takes the
@@ -157,15 +159,14 @@ class BtScore:
         if self._recording is None:
             yield BtScore()
             return
-        part = self._recording.open_part(name, said)
+        known_by = "" if name is None else short_name(as_text(name))
+        part = self._recording.open_part(known_by, said)
         try:
             yield BtScore(self._recording, self._find_experiment, part)
         except BaseException as error:
-            part.raised = error
-            part.skipped = isinstance(error, pytest.skip.Exception)
+            self._recording.close_part(part, error)
             raise
-        finally:
-            part.end = now()
+        self._recording.close_part(part, None)
 
     @property
     def experiment(self) -> Experiment | None:

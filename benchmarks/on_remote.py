@@ -65,7 +65,7 @@ def main() -> None:
 
 def _recorded(tests: int, size: int) -> Peak:
     """Record so many rows, show what the server saw, answer the memory it took."""
-    with _server() as server, tempfile.TemporaryDirectory() as name:
+    with loopback_server() as server, tempfile.TemporaryDirectory() as name:
         connection = {"BRAINTRUST_API_KEY": KEY, "BRAINTRUST_API_URL": server.url}
         plugin = (*measure.WITH_PLUGIN, "--braintrust-flush-timeout", "600")
         _write(Path(name), tests, size)
@@ -94,7 +94,7 @@ def _write(directory: Path, tests: int, size: int) -> None:
 
 
 @contextmanager
-def _server() -> Iterator[FakeBraintrust]:
+def loopback_server() -> Iterator[FakeBraintrust]:
     tests = str(Path(__file__).resolve().parent.parent / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
@@ -122,7 +122,7 @@ def _run(
         while process.poll() is None:
             uploader = uploader or _child(process.pid)
             for name, pid in (("pytest", process.pid), ("uploader", uploader)):
-                highest[name] = max(highest[name], _peak(pid))
+                highest[name] = max(highest[name], peak_of(pid))
             time.sleep(PAUSE)
         if process.returncode != 0:
             output.seek(0)
@@ -144,7 +144,7 @@ def _child(parent: int) -> int | None:
     return None
 
 
-def _peak(pid: int | None) -> float:
+def peak_of(pid: int | None) -> float:
     """The most memory that a process had so far, in MiB; 0 where it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8")

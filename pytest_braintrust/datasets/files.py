@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,45 +44,61 @@ def read(path: Path, shown: str) -> Iterator[Placed]:
         DatasetError: there is no such file, or a line is not as it should be; the
             text begins with the file's name and the line.
     """
-    text = _text(path, shown)
-    for line, row in _READERS[_suffix(path.name)](text, shown):
-        where = f"{shown}:{line}"
-        checked = rows.check(row, where)
-        rows.check_names(list(checked), where)
-        yield where, checked
+    with _explained(path, shown):
+        for line, row in _READERS[_suffix(path.name)](path, shown):
+            where = f"{shown}:{line}"
+            checked = rows.check(row, where)
+            rows.check_names(list(checked), where)
+            yield where, checked
 
 
 def _suffix(name: str) -> str:
     return Path(name).suffix.lower()
 
 
-def _text(path: Path, shown: str) -> str:
+@contextmanager
+def _explained(path: Path, shown: str) -> Iterator[None]:
     try:
-        return path.read_bytes().decode("utf-8").removeprefix(_MARK)
+        yield
     except FileNotFoundError:
         msg = f"{shown}: there is no such file in {path.parent}"
         raise DatasetError(msg) from None
     except OSError as error:
         msg = f"{shown}: it cannot be read: {error.strerror or error}"
         raise DatasetError(msg) from None
+
+
+def _decoded(data: bytes, shown: str, line: int) -> str:
+    """Text that begins on that line."""
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line += error.object[: error.start].count(b"\n")
         msg = f"{shown}:{line}: it is not text in UTF-8; save it as that"
         raise DatasetError(msg) from None
 
 
-def _json_lines(text: str, shown: str) -> Iterator[tuple[int, Any]]:
-    # Not `splitlines`: JSON has other ends of lines than text inside of it.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, rows.decoded(line)
-            except ValueError as error:
-                raise _not_json(shown, number, error) from None
+def _text(path: Path, shown: str) -> str:
+    return _decoded(path.read_bytes(), shown, 1).removeprefix(_MARK)
 
 
-def _json_array(text: str, shown: str) -> Iterator[tuple[int, Any]]:
+def _json_lines(path: Path, shown: str) -> Iterator[tuple[int, Any]]:
+    # Line by line: this form is the one that large files have.
+    with path.open("rb") as file:
+        for number, data in enumerate(file, 1):
+            line = _decoded(data, shown, number)
+            if number == 1:
+                line = line.removeprefix(_MARK)
+            if line.strip():
+                try:
+                    yield number, rows.decoded(line)
+                except ValueError as error:
+                    raise _not_json(shown, number, error) from None
+
+
+def _json_array(path: Path, shown: str) -> Iterator[tuple[int, Any]]:
     """The items of an array, decoded one by one for the sake of their lines."""
+    text = _text(path, shown)
     at = _past_space(text, 0)
     if text[at : at + 1] != "[":
         msg = f"{shown}:1: the file is not a JSON array of rows"
@@ -121,9 +138,10 @@ def _not_json(shown: str, line: int, error: BaseException) -> DatasetError:
     return DatasetError(f"{shown}:{line}: it is not JSON: {told}")
 
 
-def _table(text: str, shown: str) -> Iterator[tuple[int, Any]]:
+def _table(path: Path, shown: str) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
-    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    text = StringIO(_text(path, shown), newline="")
+    reader = csv.reader(text, strict=True)
     names: list[str] | None = None
     line = 1
     try:
@@ -198,7 +216,7 @@ def _tags(cell: str) -> Any:
     return [tag.strip() for tag in cell.split(",") if tag.strip()]
 
 
-_READERS: dict[str, Callable[[str, str], Iterator[tuple[int, Any]]]] = {
+_READERS: dict[str, Callable[[Path, str], Iterator[tuple[int, Any]]]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json_array,

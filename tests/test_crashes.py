@@ -117,3 +117,55 @@ def test_what_a_test_logged_survives_its_worker(suite: Suite) -> None:
     }
     assert ran.row("test_exits")["metadata"]["step"] == 2
     assert ran.row("test_faults")["output"] == "half"
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["-n2 --max-worker-restart=0", "-n1 --max-worker-restart=0", "-n2 -x"],
+)
+def test_a_worker_that_is_not_replaced(
+    spread: Suite, server: FakeBraintrust, how: str
+) -> None:
+    """Tests that nobody was left to run are counted as not run."""
+    text = """\
+import os, pytest
+
+@pytest.mark.parametrize("n", range(6))
+def test_n(bt_score, n):
+    bt_score(output=n)
+    if n == 1: os._exit(3)
+"""
+    spread.write(test_deaths=text).sends_to(server)
+    ran = spread.run_both(*how.split())
+    counts = ran.honest(server)
+    assert sum(counts.values()) == 6
+    assert counts["errored"] == 1
+    assert outcome(ran.row("test_n[1]")) == "errored"
+    assert len(ran.rows()) == 6 - counts.get("not run", 0)
+
+
+def test_a_test_that_kills_each_worker(spread: Suite, server: FakeBraintrust) -> None:
+    """With `--dist=each` the death of one copy is not that of the other."""
+    text = """\
+import os
+
+def test_lives(bt_score): bt_score(output="whole")
+
+def test_dies(bt_score, worker_id):
+    bt_score(output="half")
+    if worker_id == "gw0": os._exit(3)
+"""
+    spread.write(test_deaths=text).sends_to(server)
+    ran = spread.run_both("-n2", "--dist=each", "--max-worker-restart=9")
+    assert ran.honest(server) == {"passed": 3, "errored": 1}
+    assert len(ran.rows()) == 4
+    by_test = {
+        name: sorted(
+            outcome(each) for each in ran.rows() if nodeid(each).endswith(name)
+        )
+        for name in ("test_dies", "test_lives")
+    }
+    assert by_test == {
+        "test_dies": ["errored", "passed"],
+        "test_lives": ["passed", "passed"],
+    }

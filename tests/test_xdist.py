@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +233,46 @@ def test_a_test_asks_for_the_experiment(
     ids = [each["id"] for each in server.experiments]
     assert ids == ([found[2]] if key else [])
     assert (found[3] is not None) == key
+
+
+@contextmanager
+def socket_server(suite: Suite, folder: Path) -> Iterator[str]:
+    """A process that lets others run a worker in it; answers its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "execnet.script.socketserver", "127.0.0.1:0"],
+        cwd=folder,
+        env=suite.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        port = re.search(r"\('127.0.0.1', (\d+)\)", process.stdout.readline())
+        assert port
+        yield f"127.0.0.1:{port[1]}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("gateway", ["popen", "socket"])
+def test_workers_in_another_folder_or_machine(
+    mixed: Suite, server: FakeBraintrust, tmp_path: Path, gateway: str
+) -> None:
+    """Rows need no shared disk: they come with the reports."""
+    other = tmp_path / "other"
+    other.mkdir()
+    mixed.write(conftest=ELSEWHERE).sends_to(server)
+    more = ("--dist=load", f"--rsyncdir={mixed.folder}", str(mixed.folder))
+    if gateway == "popen":
+        ran = mixed.run(f"--tx=2*popen//chdir={other}", *more)
+    else:
+        with socket_server(mixed, other) as address:
+            ran = mixed.run(f"--tx=socket={address}", *more)
+    assert ran.honest(server) == {"passed": 9, "failed": 1, "skipped": 1}
+    assert {nodeid(each): outcome(each) for each in ran.rows()} == ROWS
+    assert not list(other.rglob(".braintrust"))
 
 
 TWICE = """\

@@ -7,6 +7,7 @@ the run is recorded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext as nothing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +23,7 @@ from pytest_braintrust.errors import DatasetError, PluginError
 from pytest_braintrust.fields import Fields, Speaking
 from pytest_braintrust.jsonable import plain_text
 from pytest_braintrust.relay import Datasets
+from pytest_braintrust.reports.lines import plain
 
 if TYPE_CHECKING:
     from pytest_braintrust.obtaining import Source
@@ -202,7 +204,7 @@ def run_of(config: pytest.Config) -> str | None:
 
 def _warn(node: pytest.Item, text: str) -> None:
     try:
-        node.warn(pytest.PytestWarning(text))
+        node.warn(pytest.PytestWarning(plain(text)))
     except pytest.PytestWarning as warning:  # a suite may ask for errors
         raise DatasetError(str(warning)) from None
 
@@ -212,21 +214,29 @@ class _Progress:
 
     def __init__(self, config: pytest.Config, name: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._reporter = reporter if getattr(reporter, "isatty", False) else None
         self._name = name
         self._shown = False
 
     def show(self, rows: int) -> None:
         """Show it."""
-        if self._reporter is not None:
-            self._shown = True
-            text = f"braintrust: {self._name}: {rows:,} rows downloaded"
-            self._reporter.rewrite(text, erase=True)
+        self._shown = True
+        self._rewrite(f"braintrust: {plain(self._name)}: {rows:,} rows downloaded")
 
     def end(self) -> None:
         """Take it away again."""
-        if self._reporter is not None and self._shown:
-            self._reporter.rewrite("", erase=True)
+        if self._shown:
+            self._rewrite("")
+
+    def _rewrite(self, text: str) -> None:
+        if self._reporter is None:
+            return
+        # What is written while modules are collected is captured.
+        with (
+            self._capture.global_and_fixture_disabled() if self._capture else nothing()
+        ):
+            self._reporter.rewrite(text, erase=True, flush=True)
 
 
 def _fail(metafunc: pytest.Metafunc, why: str) -> NoReturn:
@@ -235,5 +245,5 @@ def _fail(metafunc: pytest.Metafunc, why: str) -> NoReturn:
     With this very error: pytest shows its text alone, and pytest-xdist shows the same
     text of several workers once.
     """
-    msg = f"In {metafunc.function.__name__}: {why}"
+    msg = f"In {metafunc.function.__name__}: {plain(why)}"
     raise pytest.Collector.CollectError(msg) from None

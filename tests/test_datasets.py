@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -223,6 +226,38 @@ def test_a_dataset_that_changes_while_it_is_read_is_read_again(
     assert "8 collected = 8 passed" in ran.section, ran.out
     (experiment,) = server.experiments
     assert experiment["dataset_version"] == server.rows(capitals)[-1]["_xact_id"]
+
+
+NO_SOCKETS = """\
+import socket
+
+class Forbidden:
+    def __init__(self, *args, **more): raise RuntimeError("no sockets")
+
+socket.socket = Forbidden
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
+def test_a_terminal_shows_how_far_a_download_is(
+    suite: Suite, server: FakeBraintrust, client: BraintrustClient
+) -> None:
+    """In a suite, too, that has taken the network away before it is collected."""
+    fill(client, "geo", "capitals", [f"country {number}" for number in range(400)])
+    suite.write(test_geo=text(), conftest=NO_SOCKETS).sends_to(server)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        suite.command("-q"), cwd=suite.folder, env=suite.env(), stdout=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux tells that nobody writes any more
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert process.wait() == 0, shown
+    assert b"\rbraintrust: geo/capitals: 200 rows downloaded" in shown
+    assert b"400 passed" in shown
 
 
 # Offline, and without a key

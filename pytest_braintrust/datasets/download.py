@@ -160,10 +160,14 @@ class _Pull:
             page_size=self.page_size if limit is None else min(limit, self.page_size),
         )
         path = cache.rows_file(made)
-        with path.open("r+b") as file, closing(_Seen()) as seen:
-            rows = _write(lines, file, seen, limit, self.progress)
-            if seen.superseded:
-                _rewrite(path, seen)
+        try:
+            with path.open("r+b") as file, closing(_Seen()) as seen:
+                rows = _write(lines, file, seen, limit, self.progress)
+                if seen.superseded:
+                    _rewrite(path, seen)
+        except sqlite3.Error as error:  # a disk that is full, mostly
+            msg = f"dataset {self.found.name} cannot be downloaded: {error}"
+            raise DatasetError(msg) from None
         return rows
 
 

@@ -11,12 +11,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest_braintrust
+from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.descriptors import Descriptor
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.jsonable import dumps
@@ -36,9 +36,6 @@ _LEFT = 3
 
 #: A secret of fewer characters is part of many a word that is none.
 _LONG = 8
-
-# In tuples, because freezegun replaces what it finds by name in modules.
-_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
 
 class Child:
@@ -88,7 +85,7 @@ class Child:
         Raises:
             ChildError: the time was up.
         """
-        until = _CLOCK[0]() + seconds
+        until = monotonic() + seconds
         while True:
             running = self.running
             for line in self._new_lines():
@@ -97,10 +94,10 @@ class Child:
                 on_progress(line[_PROGRESS])
             if not running:
                 return None
-            if _CLOCK[0]() > until:
+            if monotonic() > until:
                 msg = f"a process of our own did not answer in {seconds:g} seconds"
                 raise ChildError(msg)
-            _SLEEP[0](_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
 
     def finish(self) -> bool:
         """Close its input, with a last line: it does what is left to do and ends.

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_braintrust import events, journal
+from pytest_braintrust.clocks import now
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.events import Row
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.keeping import Keeper
-from pytest_braintrust.recorder import CUT_OFF, now
+from pytest_braintrust.recorder import CUT_OFF
 from pytest_braintrust.relay import Payload
 
 

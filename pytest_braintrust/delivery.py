@@ -6,12 +6,12 @@ and all of the sending at the end.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_braintrust.child import Child
+from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
@@ -26,8 +26,6 @@ UNREACHED_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 #: Counting rows takes longer than asking whether a process lives.
 _LOOK_SECONDS = 0.2
-_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
-
 #: Told (rows sent so far, rows to send) now and then during the wait.
 Progress = Callable[[int, int], object]
 
@@ -113,7 +111,7 @@ class Delivery:
         # One that ended before may have done so before the last rows were there.
         in_time = child.finish()
         while child.running and not wait.over:
-            _SLEEP[0](_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
             wait.look()
         wait.count()
         here = self._directory == wait.store.directory
@@ -153,7 +151,7 @@ class _Wait:
         self.store = store
         self._delivery = delivery
         self._progress = progress
-        self._start = self._looked = _CLOCK[0]()
+        self._start = self._looked = monotonic()
         self._total = self.left = self._unsent()
         self.reached = delivery.state == "ready" or reading.anything_sent(
             store, delivery.session_id
@@ -168,12 +166,12 @@ class _Wait:
     @property
     def over(self) -> bool:
         """Whether its time is up."""
-        return _CLOCK[0]() - self._start >= self.seconds
+        return monotonic() - self._start >= self.seconds
 
     def look(self) -> None:
         """Count what is left, if that was not done just now."""
-        if _CLOCK[0]() - self._looked >= _LOOK_SECONDS:
-            self._looked = _CLOCK[0]()
+        if monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = monotonic()
             self.count()
 
     def count(self) -> None:

@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from pytest_braintrust import child, facts, sharding
+from pytest_braintrust.clocks import now
 from pytest_braintrust.editing import raised_at
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.git import repo_info
 from pytest_braintrust.jsonable import plain_text
-from pytest_braintrust.recorder import now
 from pytest_braintrust.scoring import Experiment
 from pytest_braintrust.settings import Connection, Settings
 from pytest_braintrust.store.writing import NewExperiment

@@ -7,7 +7,6 @@ whatever changes a recording holds its lock.
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -19,14 +18,11 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_braintrust import events
+from pytest_braintrust.clocks import now
 from pytest_braintrust.events import Case, Ids, Row, Run
 from pytest_braintrust.fields import UNSET, Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
-
-# In a tuple, because freezegun replaces what it finds by name in modules, and the
-# times of a row are those of the world and not of the test.
-_CLOCK = (time.time,)
 
 #: Error texts of earlier attempts are kept to this many characters.
 _ATTEMPT_ERROR_CHARACTERS = 4_000
@@ -38,11 +34,6 @@ CUT_OFF = "the run ended while this test was running"
 
 #: Packages that call a test's body; their frames say nothing of it.
 _MACHINERY = frozenset({"_pytest", "pluggy", "pytest_braintrust"})
-
-
-def now() -> float:
-    """Unix seconds of the real clock, also where a test froze time."""
-    return _CLOCK[0]()
 
 
 class PhaseReport(Report, Protocol):

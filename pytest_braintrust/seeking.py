@@ -6,13 +6,13 @@ test; the run's rows arrive while tests run.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_braintrust.baseline import Subject
 from pytest_braintrust.child import Child
+from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store.connection import Store
@@ -20,8 +20,6 @@ from pytest_braintrust.store.connection import Store
 #: The first test waits no longer than this; then there is no baseline.
 _ANSWER_SECONDS = 15.0
 _POLL_SECONDS = 0.05
-# In tuples, because freezegun replaces what it finds by name in modules.
-_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
 
 @dataclass(slots=True)
@@ -63,9 +61,9 @@ class Seeker:
 
     def finish(self, seconds: float) -> None:
         """Wait for the rows of what was found, no longer than that."""
-        until = _CLOCK[0]() + seconds
-        while self._child is not None and self._child.running and _CLOCK[0]() < until:
-            _SLEEP[0](_POLL_SECONDS)
+        until = monotonic() + seconds
+        while self._child is not None and self._child.running and monotonic() < until:
+            sleep(_POLL_SECONDS)
         self.close()
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from pytest_braintrust import remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
+from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.datasets import download
 from pytest_braintrust.datasets.cache import Cache
 from pytest_braintrust.datasets.wanted import Wanted
@@ -57,9 +58,6 @@ _DRAINING = RetryPolicy(seconds=60.0)
 #: The exit status when something is left, known to `child` too. Not 1: that is
 #: Python's own, for a process that never came to its work.
 LEFT = 3
-
-#: In tuples, because freezegun replaces what it finds by name in modules.
-_CLOCK, _SLEEP = (time.monotonic,), (time.sleep,)
 
 #: How often a download tells how far it is.
 _TELL_SECONDS = 0.25
@@ -149,21 +147,21 @@ class Upload:
 
     def pause(self, policy: RetryPolicy) -> float:
         """Seconds to leave the server alone after the troubles so far."""
-        told = self._not_before - _CLOCK[0]()
+        told = self._not_before - monotonic()
         return max(told, policy.wait(self._troubles - 1) if self._troubles else 0.0)
 
     def drain(self, seconds: float = _DRAINING.seconds) -> None:
         """Send all that is recorded, until that fails for some seconds on end."""
-        until = _CLOCK[0]() + seconds
+        until = monotonic() + seconds
         left, self._troubles = self._left(), 0
-        pause = max(0.0, self._not_before - _CLOCK[0]())
-        while left and not self._stop() and _CLOCK[0]() + pause < until:
-            _SLEEP[0](pause)
+        pause = max(0.0, self._not_before - monotonic())
+        while left and not self._stop() and monotonic() + pause < until:
+            sleep(pause)
             if self.step(final_only=False) is None:
                 return
             before, left = left, self._left()
             if left < before:
-                until = _CLOCK[0]() + seconds
+                until = monotonic() + seconds
             pause = self.pause(_DRAINING)
 
     def _waiting(self) -> list[StoredExperiment]:
@@ -177,7 +175,7 @@ class Upload:
         self._troubles = self._troubles + 1 if trouble else 0
         told = trouble.retry_after if isinstance(trouble, Overloaded) else None
         if told is not None:
-            self._not_before = _CLOCK[0]() + told
+            self._not_before = monotonic() + told
 
 
 def follow(

@@ -27,6 +27,7 @@ from pytest_braintrust import (
 )
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
+from pytest_braintrust.clocks import now
 from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Finder, Run, describe
@@ -38,7 +39,6 @@ from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.obtaining import Source
 from pytest_braintrust.publishing import Places, commands, properties, publish
-from pytest_braintrust.recorder import now
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
 from pytest_braintrust.running import Recorder, Rules, Way

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pytest_braintrust.clocks import now
 from pytest_braintrust.fields import PASS, checked
-from pytest_braintrust.recorder import Recording, now
+from pytest_braintrust.recorder import Recording
 from pytest_braintrust.scoring import BtScore, FindExperiment, parts_for_running
 
 _FIELDS = frozenset(

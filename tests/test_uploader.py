@@ -66,7 +66,7 @@ def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the end of a run would have waited, without the waiting."""
     slept: list[float] = []
-    monkeypatch.setattr(service, "_SLEEP", (slept.append,))
+    monkeypatch.setattr(service, "sleep", slept.append)
     return slept
 
 
@@ -130,7 +130,7 @@ def test_waits_grow_and_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each wait is a part of twice the one before; after a minute of that it is over."""
-    monkeypatch.setattr(service, "_CLOCK", (lambda: sum(waits),))
+    monkeypatch.setattr(service, "monotonic", lambda: sum(waits))
     experiment = add(store, "eval", of=rows(3))
     server.faults.add(Fault(answer(500), path=INSERT, times=None))
     Upload(store, experiment.run_id, client).drain()
@@ -152,7 +152,7 @@ def test_time_is_up_only_where_nothing_arrives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that is slow but takes rows is given the time that it needs."""
-    monkeypatch.setattr(service, "_CLOCK", (lambda: 50 * len(waits),))
+    monkeypatch.setattr(service, "monotonic", lambda: 50 * len(waits))
     experiments = [add(store, f"eval {n}", run="r", of=rows(3)) for n in range(5)]
     taken: list[str] = []
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Kept from before a test may freeze time.
-_CLOCK = (time.monotonic,)
+from pytest_braintrust.clocks import monotonic
 
 
 class Deadline(threading.local):
@@ -25,7 +23,7 @@ class Deadline(threading.local):
     @contextmanager
     def within(self, seconds: float) -> Iterator[Deadline]:
         """Bound everything inside, together, by some seconds."""
-        self.until = _CLOCK[0]() + seconds
+        self.until = monotonic() + seconds
         try:
             yield self
         finally:
@@ -34,7 +32,7 @@ class Deadline(threading.local):
     @property
     def over(self) -> bool:
         """Whether that moment is past."""
-        return _CLOCK[0]() >= self.until
+        return monotonic() >= self.until
 
     def left(self, timeout: float | None) -> float | None:
         """Seconds that the next step may take, given its own timeout.
@@ -44,7 +42,7 @@ class Deadline(threading.local):
         """
         if self.until == math.inf:
             return timeout
-        left = self.until - _CLOCK[0]()
+        left = self.until - monotonic()
         if left <= 0:
             raise TimeoutError
         return left if timeout is None else min(left, timeout)

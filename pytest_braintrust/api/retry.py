@@ -7,19 +7,17 @@ back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Bl
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pytest_braintrust.clocks import monotonic
 from pytest_braintrust.errors import ApiError, Overloaded
 
 T = TypeVar("T")
 
 #: More would not fit a float; no wait is that long.
 _DOUBLINGS = 100
-
-_CLOCK = (time.monotonic,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def retrying(
     Raises:
         ApiError: the last try's error.
     """
-    deadline = _CLOCK[0]() + policy.seconds
+    deadline = monotonic() + policy.seconds
     for attempt in range(policy.tries):
         try:
             return call()
@@ -66,7 +64,7 @@ def retrying(
             if isinstance(error, Overloaded) and error.retry_after is not None:
                 wait = error.retry_after
             last = attempt == policy.tries - 1
-            if not error.retryable or last or _CLOCK[0]() + wait > deadline:
+            if not error.retryable or last or monotonic() + wait > deadline:
                 raise
             sleep(wait)
     msg = "a retry policy has at least one try"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,9 +100,17 @@ def test_each_row_is_a_case(
 def test_rows_are_private_and_the_key_is_nowhere(
     suite: Suite, server: FakeBraintrust, capitals: str
 ) -> None:
-    """What was downloaded is for the user alone, ignored by git, without the key."""
-    ran = suite.write(test_geo=text()).sends_to(server).run_off()
+    """What was downloaded is for the user alone, ignored by git, without the key.
+
+    By a process of ours: pytest's own loads no HTTP library for it.
+    """
+    light = "import sys\ndef test_light(): assert 'httpx' not in sys.modules\n"
+    named = text("capitals", 'project="geo"')
+    suite.write(test_geo=text(), test_later=light, test_named=named).sends_to(server)
+    ran = suite.run_off()
     assert ran.status == 0, ran.out
+    assert "15 passed" in ran
+    assert len(downloads(server)) == 2  # by either name it is the same dataset
     assert (ran.store / ".gitignore").exists()
     files = [each for each in ran.store.rglob("*") if each.is_file()]
     for each in files:
@@ -305,6 +314,11 @@ def test_a_server_that_is_away_is_a_warning_where_there_is_a_cache(
     ran = suite.run_off("-W", "error::pytest.PytestWarning")
     assert ran.status == 2
     assert "In test_capital: dataset geo/capitals comes from the cache" in ran
+    shutil.rmtree(ran.store / "datasets")
+    ran = suite.run_off("-p", "xdist", "-n2")
+    told = "In test_capital: dataset geo/capitals was not downloaded before, and http"
+    assert told in ran
+    assert "answered 503" in ran
 
 
 # What goes wrong is told at collection, by its text alone.

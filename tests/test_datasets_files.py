@@ -113,7 +113,12 @@ def test_a_table_is_a_dataset_with_columns_for_parts(suite: Suite) -> None:
 def test_rows_are_cases_without_the_flag_too(suite: Suite) -> None:
     """Whether a run is recorded does not decide what it runs, and nothing is made."""
     (suite.folder / "cases.jsonl").write_text(lines(*CAPITALS), encoding="utf-8")
-    ran = suite.write(test_geo=TEST.format(name="cases.jsonl")).run_off("-v")
+    light = (
+        "import sys\n"
+        "def test_light(): assert not {'httpx', 'sqlite3', 'filelock'} & {*sys.modules}"
+    )
+    suite.write(test_geo=TEST.format(name="cases.jsonl"), test_later=light)
+    ran = suite.run_off("-v")
     assert ran.status == 0, ran.out
     assert "test_capital[down-under] PASSED" in ran
     assert not ran.store.exists()

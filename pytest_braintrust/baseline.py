@@ -15,6 +15,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from pytest_braintrust import exchange, git, naming
 from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
 from pytest_braintrust.naming import Candidate
+from pytest_braintrust.selection import KEY, covers
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -60,6 +61,8 @@ class Subject:
     started_at: float = math.inf
     #: What the processes of one run have in common: it is not its own past.
     run_id: str | None = None
+    #: Which part of the suite it runs; None: all.
+    selection: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class Past(Generic[T]):
     candidate: Candidate[T]
     #: Whether it ran on changes that its commit has not.
     dirty: bool
+    #: Whether it measured what it was to measure, and held its gates: a run that did
+    #: not is compared with where it is named, and not by its place in history. Else a
+    #: gate that failed would pass the next time, beside the very run that failed it.
+    fit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,11 @@ def find(
         return _of_file(store, folder / asked)
     every = naming.newest_first(store, project=subject.project)
     past = [
-        Past(naming.candidate(each), bool((each.repo_info or {}).get("dirty")))
+        Past(
+            naming.candidate(each),
+            dirty=bool((each.repo_info or {}).get("dirty")),
+            fit=each.fit and covers(each.metadata.get(KEY), subject.selection),
+        )
         for each in every
         if is_whole(each)
         and each.created_at < subject.started_at
@@ -137,6 +148,7 @@ def of_stored(
         commit=info.get("commit"),
         started_at=run.created_at,
         run_id=run.run_id,
+        selection=run.metadata.get(KEY),
     )
     return find(store, subject, asked, folder=folder)
 
@@ -155,7 +167,7 @@ def pick(
     Args:
         past: Those that ended by themselves.
         subject: The run that is to be compared.
-        asked: `previous` (the last run on this branch), `ancestor` (the last run of
+        asked: `previous` (the last fit run on this branch), `ancestor` (the last run of
             the nearest ancestor commit of HEAD that has one, HEAD itself counted;
             runs on uncommitted changes are no run of a commit), or what
             `naming.resolve` takes: a name, an id, a branch. None: the ancestor's, or
@@ -166,13 +178,15 @@ def pick(
     Raises:
         BaselineError: what was named is no run and no branch.
     """
+    fit = [each for each in past if each.fit]
     if asked is None:
-        return _ancestor(past, subject) or _previous(past, subject)
+        return _ancestor(fit, subject) or _previous(fit, subject)
     if asked == "ancestor":
-        return _ancestor(past, subject)
+        return _ancestor(fit, subject)
     if asked == "previous":
-        return _previous(past, subject)
-    return _named(past, subject, asked)
+        return _previous(fit, subject)
+    # A branch stands for its last fit run; what is named itself may be any.
+    return _named(sorted(past, key=lambda each: not each.fit), subject, asked)
 
 
 def _ancestor(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:

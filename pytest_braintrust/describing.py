@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from pytest_braintrust import child, facts, sharding
+from pytest_braintrust import child, facts, selection, sharding
 from pytest_braintrust.clocks import now
 from pytest_braintrust.editing import raised_at
 from pytest_braintrust.errors import ChildError
@@ -128,9 +128,23 @@ def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
         api_key=settings.api_key,
     )
     metadata.update(settings.metadata)
+    if selected := _selection(config):
+        metadata[selection.KEY] = selected
     with _hook_errors("pytest_braintrust_run_metadata"):
         config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
     return facts.without_key(metadata, settings.api_key)
+
+
+def _selection(config: pytest.Config) -> dict[str, Any]:
+    """What the command line asks for of the suite; empty for all of it."""
+    named = config.args_source == config.ArgsSource.ARGS
+    options = ("keyword", "markexpr", "deselect", "lf", "stepwise", "ignore")
+    return selection.of_run(
+        config.args if named else (),
+        {name: config.getoption(name, default=None) for name in options},
+        root=config.rootpath,
+        folder=config.invocation_params.dir,
+    )
 
 
 @contextmanager

@@ -36,6 +36,9 @@ class Unset:
 
 UNSET: Final = Unset()
 
+#: So far a score may lie outside of [0, 1] by the rounding of floats.
+FLOAT_NOISE = 1e-9
+
 #: The score that follows the test's outcome; no test may give it itself.
 PASS = "pass"  # noqa: S105 - a score, not a password
 
@@ -143,6 +146,9 @@ def _score(name: str, value: Any) -> float | None:
     if value is None:
         return None
     number = _number(value)
+    if number is not None and -FLOAT_NOISE <= number <= 1 + FLOAT_NOISE:
+        # A cosine similarity of 1.0000000000000002 is 1: Braintrust would refuse it.
+        number = min(max(number, 0.0), 1.0)
     if number is None or not 0 <= number <= 1:
         msg = (
             f"score {name!r} is {_shown(value)}; it must be a number from 0 to 1, "

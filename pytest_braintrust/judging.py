@@ -78,6 +78,12 @@ class Judgement:
     #: The worst of what got worse.
     details: tuple[Detail, ...] = ()
 
+    @property
+    def fit(self) -> bool:
+        """Whether later runs may be compared with it by its place in history."""
+        failed = any(each.state == "failed" for each in self.verdicts)
+        return self.measures.measurable and not failed
+
 
 def judgement(
     store: Store,
@@ -140,6 +146,8 @@ class Judge:
     repo_info: Mapping[str, Any] | None
     #: What the experiments of the run itself have in common.
     run_id: str | None = None
+    #: Which part of the suite it runs.
+    selection: object = None
     _baselines: dict[str, Baseline] = field(default_factory=dict)
     #: Those that are on their way here from Braintrust, by project.
     _coming: dict[str, Coming] = field(default_factory=dict)
@@ -237,4 +245,10 @@ class Judge:
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}
-        return Subject(project, info.get("branch"), self.root, run_id=self.run_id)
+        return Subject(
+            project,
+            info.get("branch"),
+            self.root,
+            run_id=self.run_id,
+            selection=self.selection,
+        )

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust import pulling
+from pytest_braintrust import pulling, selection
 from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.baseline import ENDED, SELECTED, Past, Picked, Subject, pick
 from pytest_braintrust.errors import ApiError, BaselineError
 from pytest_braintrust.rendezvous import ENDED_WITH, KEY, TESTS
+from pytest_braintrust.selection import covers
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import connection
 from pytest_braintrust.store.connection import Store
@@ -42,7 +43,12 @@ def seek(request: Mapping[str, Any], tell: Tell) -> None:
         StoreError: the store could not be written.
     """
     told = request["subject"]
-    subject = Subject(told["project"], told["branch"], Path(told["root"]))
+    subject = Subject(
+        told["project"],
+        told["branch"],
+        Path(told["root"]),
+        selection=told["selection"],
+    )
     store = connection.open_store(Path(request["directory"]))
     with BraintrustClient.for_connection(Connection(**request["connection"])) as client:
         try:
@@ -70,14 +76,18 @@ def find(
         ApiError: the server could not be asked.
         BaselineError: what was named is not there.
     """
-    return pick(list(_past(client, subject.project)), subject, asked)
+    past = _past(client, subject.project, subject.selection)
+    return pick(list(past), subject, asked)
 
 
-def _past(client: BraintrustClient, project: str) -> Iterator[Past[Experiment]]:
+def _past(
+    client: BraintrustClient, project: str, wanted: object
+) -> Iterator[Past[Experiment]]:
     for each in client.list_experiments(project_name=project, limit=_LOOKED_AT):
         if _is_whole(each.metadata):
             dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
-            yield Past(pulling.candidate(project, each), dirty)
+            whole = covers(each.metadata.get(selection.KEY), wanted)
+            yield Past(pulling.candidate(project, each), dirty, fit=whole)
 
 
 def _is_whole(metadata: Mapping[str, Any]) -> bool:

@@ -42,6 +42,7 @@ class Seeker:
                 "project": self.subject.project,
                 "branch": self.subject.branch,
                 "root": str(self.subject.root),
+                "selection": self.subject.selection,
             },
         }
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pytest_braintrust import (
     judging,
     publishing,
     relay,
+    selection,
 )
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
@@ -46,7 +48,7 @@ from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.seeking import Seeker
 from pytest_braintrust.selecting import OnlyWorse, Trials
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
-from pytest_braintrust.store import reading, sessions
+from pytest_braintrust.store import reading, sessions, writing
 from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
@@ -220,7 +222,14 @@ class Starter:
         settings = plan.settings
         run = describe(config, settings)
         folder = config.invocation_params.dir
-        judge = Judge(plan.asked, config.rootpath, folder, run.repo_info, run.run_id)
+        judge = Judge(
+            plan.asked,
+            config.rootpath,
+            folder,
+            run.repo_info,
+            run_id=run.run_id,
+            selection=run.metadata.get(selection.KEY),
+        )
         try:
             store, note = open_somewhere(settings.store)
             elsewhere = settings.connection is not None
@@ -503,6 +512,7 @@ class Controller:
         if self._seeker is not None:
             self._seeker.finish(self._settings.flush_timeout)
         report = self._reported(problems)
+        self._note_unfit(report)
         self._apply_gates(session, report)
         self._publish(report)
 
@@ -588,6 +598,16 @@ class Controller:
             return {}
         going_on = [each for each in all_ if each.finished_at is None]
         return {"own": own, "joined": Joined(name, len(all_), len(going_on))}
+
+    def _note_unfit(self, report: RunReport) -> None:
+        """Note which experiments say too little, or too bad, to be a baseline."""
+        judged = (each.judgement for each in report.experiments)
+        unfit = [each for each in judged if each is not None and not each.fit]
+        # A store that cannot be written has been told of by now.
+        with suppress(StoreError):
+            for each in unfit:
+                number = each.experiment.number
+                writing.set_fit(self._keeper.store, number, fit=False)
 
     def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
         """Turn failed gates into pytest's exit status: the one place that does."""

@@ -24,6 +24,7 @@ _INCIDENTAL = frozenset(
         "platform",
         "pytest_braintrust",
         "selected",
+        "selection",
         "tests",
     }
 )

@@ -40,6 +40,8 @@ class StoredExperiment:
     upload_error: str | None
     #: The local id of the experiment that this one is compared with.
     base: str | None
+    #: Whether later runs may be compared with it by its place in history.
+    fit: bool
     #: What a pull or import that is under way has come to; None: there is none.
     transfer: str | None
     #: The version of it that was pulled last.
@@ -354,4 +356,5 @@ def _stored(row: sqlite3.Row) -> StoredExperiment:
     plain = {name: row[name] for name in row.keys()}  # noqa: SIM118 - not a mapping
     for name in ("repo_info", "metadata", "tests"):
         plain[name] = json.loads(plain[name])
+    plain["fit"] = bool(plain["fit"])
     return StoredExperiment(**plain)

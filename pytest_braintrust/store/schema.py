@@ -86,5 +86,7 @@ MIGRATIONS: tuple[str, ...] = (
     """
     -- The baseline on Braintrust, which may still be on its way here.
     ALTER TABLE experiments ADD COLUMN base_remote_id TEXT;
+    -- Whether later runs may be compared with it by its place in history.
+    ALTER TABLE experiments ADD COLUMN fit INTEGER NOT NULL DEFAULT 1;
     """,
 )

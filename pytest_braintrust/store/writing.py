@@ -148,6 +148,14 @@ def set_end(
         )
 
 
+def set_fit(store: Store, number: int, *, fit: bool) -> None:
+    """Note whether later runs may be compared with it by its place in history."""
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE experiments SET fit = ? WHERE number = ?", (fit, number)
+        )
+
+
 def set_remote(  # noqa: PLR0913 - what Braintrust answered, field by field
     store: Store,
     number: int,

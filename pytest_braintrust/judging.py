@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_braintrust import baseline, gates
 from pytest_braintrust.baseline import Baseline, How, Subject
-from pytest_braintrust.comparison.alone import RunMeasures, measure
+from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare
@@ -98,12 +98,20 @@ def judgement(
     Raises:
         StoreError: the store could not be read.
     """
-    measures = measure(store, experiment)
     compared: RunComparison | None = None
     worst: list[Detail] = []
-    if base is not None:
-        better = asked.higher_is_better
-        compared = compare(store, base.experiment, experiment, higher_is_better=better)
+    if base is None:
+        measures = measure(store, experiment)
+    else:
+        seen = Measuring()
+        compared = compare(
+            store,
+            base.experiment,
+            experiment,
+            higher_is_better=asked.higher_is_better,
+            each=seen.add,
+        )
+        measures = seen.result()
         shown = compared.worse_tests[:WORST]
         worst = details(store, base.experiment, experiment, shown)
     return Judgement(

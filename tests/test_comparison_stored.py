@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def compared(
-    store: Store, then: list[Told], now: list[Told], **more: frozenset[str]
+    store: Store, then: list[Told], now: list[Told], higher: Collection[str] = ()
 ) -> RunComparison:
-    return compare(store, store_run(store, then), store_run(store, now), **more)
+    first, second = store_run(store, then), store_run(store, now)
+    return compare(store, first, second, higher_is_better=higher)
 
 
 def measure(found: RunComparison, name: str) -> Measure:
@@ -89,7 +90,7 @@ def test_a_metric_has_its_better_direction(store: Store) -> None:
     """Less is better, but for those that are named."""
     then = [Told(f"test_{i}", metrics={"speed": 1.0}, seconds=1) for i in range(8)]
     now = [Told(f"test_{i}", metrics={"speed": 2.0}, seconds=2) for i in range(8)]
-    found = compared(store, then, now, higher_is_better=frozenset({"speed"}))
+    found = compared(store, then, now, higher={"speed"})
     assert measure(found, "speed").verdict == "improved"
     assert measure(found, "duration").verdict == "regressed"
     assert found.overall == "same"  # of metrics it says nothing

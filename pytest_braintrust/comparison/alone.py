@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,40 +61,49 @@ class RunMeasures:
         return self.errored <= ERRORED_AT_MOST * self.tests
 
 
+@dataclass(slots=True)
+class Measuring:
+    """Takes in the tests of a run, one after the other."""
+
+    _tests: int = 0
+    _errored: int = 0
+    _trials: TrialShares = field(default_factory=TrialShares)
+    _scores: dict[str, MeanAccumulator] = field(
+        default_factory=lambda: defaultdict(MeanAccumulator)
+    )
+    _metrics: dict[str, MeanAccumulator] = field(
+        default_factory=lambda: defaultdict(MeanAccumulator)
+    )
+
+    def add(self, test: Test) -> None:
+        """Take in a test."""
+        self._tests += 1
+        self._errored += test.errored
+        for name, values in test.scores.items():
+            self._scores[name].add(values)
+        for name, values in test.metrics.items():
+            self._metrics[name].add(values)
+        if len(test.trials) > 1 and (passed := test.scores.get(PASS)):
+            self._trials = self._trials.adding(passed)
+
+    def result(self) -> RunMeasures:
+        """What they came to."""
+        return RunMeasures(
+            scores={n: e.result(bounds=_SCORE_BOUNDS) for n, e in self._scores.items()},
+            metrics={name: each.result() for name, each in self._metrics.items()},
+            tests=self._tests,
+            errored=self._errored,
+            trials=self._trials,
+        )
+
+
 def measure(store: Store, experiment: StoredExperiment) -> RunMeasures:
     """Read what an experiment measured.
 
     Raises:
         StoreError: the store could not be read.
     """
-    scores: dict[str, MeanAccumulator] = {}
-    metrics: dict[str, MeanAccumulator] = {}
-    tests = errored = 0
-    trials = TrialShares()
+    seen = Measuring()
     for test in grouped(measuring.measured(store, experiment.number)):
-        tests += 1
-        errored += test.errored
-        _add(test, scores, metrics)
-        passed = test.scores(PASS)
-        if len(test.trials) > 1 and passed:
-            trials = trials.adding(passed)
-    return RunMeasures(
-        scores={
-            name: each.result(bounds=_SCORE_BOUNDS) for name, each in scores.items()
-        },
-        metrics={name: each.result() for name, each in metrics.items()},
-        tests=tests,
-        errored=errored,
-        trials=trials,
-    )
-
-
-def _add(
-    test: Test, scores: dict[str, MeanAccumulator], metrics: dict[str, MeanAccumulator]
-) -> None:
-    for name in dict.fromkeys(name for each in test.trials for name in each.scores):
-        if values := test.scores(name):
-            scores.setdefault(name, MeanAccumulator()).add(values)
-    for name in dict.fromkeys(name for each in test.trials for name in each.metrics):
-        if values := test.metrics(name):
-            metrics.setdefault(name, MeanAccumulator()).add(values)
+        seen.add(test)
+    return seen.result()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from typing import TypeAlias
 
 from pytest_braintrust.store.measuring import Measured
@@ -16,37 +17,50 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test, or a row that it asked for, with all its trials in one run."""
+    """A test, or a row that it asked for, with all its trials in one run.
+
+    Attributes:
+        nodeid: The test.
+        part: The name of the row that it asked for, or "".
+        trials: Its rows.
+        errored: Whether no trial measured anything.
+        scores: By name, the score of each trial that measured it.
+        metrics: By name, the metric of each trial that measured it.
+    """
 
     nodeid: str
     part: str
     trials: tuple[Measured, ...]
+    errored: bool
+    scores: Mapping[str, Sequence[float]]
+    metrics: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def of(cls, trials: tuple[Measured, ...]) -> Test:
+        """The test that rows are the trials of."""
+        first = trials[0]
+        told = [each for each in trials if not each.errored]
+        return cls(
+            nodeid=first.nodeid,
+            part=first.part,
+            trials=trials,
+            errored=not told,
+            scores=_by_name([each.scores for each in told]),
+            metrics=_by_name([each.metrics for each in told]),
+        )
 
     @property
     def key(self) -> Key:
         """What it is known by in another run."""
         return self.nodeid, self.part
 
-    @property
-    def errored(self) -> bool:
-        """Whether no trial measured anything."""
-        return all(each.errored for each in self.trials)
 
-    def scores(self, name: str) -> list[float]:
-        """The score of each trial that measured it."""
-        return [
-            each.scores[name]
-            for each in self.trials
-            if name in each.scores and not each.errored
-        ]
-
-    def metrics(self, name: str) -> list[float]:
-        """The metric of each trial that measured it."""
-        return [
-            each.metrics[name]
-            for each in self.trials
-            if name in each.metrics and not each.errored
-        ]
+def _by_name(values: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for each in values:
+        for name, value in each.items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +86,8 @@ class Unpaired:
 
 def grouped(rows: Iterable[Measured]) -> Iterator[Test]:
     """Rows that are ordered by test, as tests with their trials."""
-    for (nodeid, part), trials in groupby(rows, key=lambda row: (row.nodeid, row.part)):
-        yield Test(nodeid, part, tuple(trials))
+    for _, trials in groupby(rows, key=attrgetter("nodeid", "part")):
+        yield Test.of(tuple(trials))
 
 
 def pairs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from pytest_braintrust import statistics
@@ -34,6 +35,7 @@ def compare(
     head: StoredExperiment,
     *,
     higher_is_better: Collection[str] = (),
+    each: Callable[[Test], object] = lambda test: None,
 ) -> RunComparison:
     """Compare an experiment with an earlier one.
 
@@ -42,6 +44,7 @@ def compare(
         base: What it is compared with.
         head: The run that is judged.
         higher_is_better: Metrics of which more is better, such as throughput.
+        each: Called with each test of the run that is judged, on the way.
 
     Raises:
         StoreError: the store could not be read.
@@ -49,7 +52,7 @@ def compare(
     seen = _Seen(frozenset(higher_is_better))
     unpaired = Unpaired()
     then = seen.then.counting(grouped(measuring.measured(store, base.number)))
-    now = seen.now.counting(grouped(measuring.measured(store, head.number)))
+    now = seen.now.counting(_told(store, head, each))
     for pair in pairs(then, now, unpaired):
         seen.add(pair)
     return RunComparison(
@@ -67,6 +70,14 @@ def compare(
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
     )
+
+
+def _told(
+    store: Store, head: StoredExperiment, each: Callable[[Test], object]
+) -> Iterator[Test]:
+    for test in grouped(measuring.measured(store, head.number)):
+        each(test)
+        yield test
 
 
 def facts_of(experiment: StoredExperiment) -> RunFacts:
@@ -101,8 +112,8 @@ class _Side:
         for test in tests:
             self.tests += 1
             self.errored += test.errored
-            for each in test.trials:
-                self.scores.update(dict.fromkeys(each.scores))
+            for name in test.scores:
+                self.scores[name] = None
             yield test
 
     @property
@@ -121,39 +132,26 @@ class _Seen:
     counted: Counted = field(default_factory=Counted)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     changes: list[TestChange] = field(default_factory=list)
-    _scores: dict[str, PairedAccumulator] = field(default_factory=dict)
-    _metrics: dict[str, PairedAccumulator] = field(default_factory=dict)
+    _scores: dict[str, PairedAccumulator] = field(
+        default_factory=lambda: defaultdict(PairedAccumulator)
+    )
+    _metrics: dict[str, PairedAccumulator] = field(
+        default_factory=lambda: defaultdict(PairedAccumulator)
+    )
 
     def add(self, pair: Pair) -> None:
         self.shared += 1
         self.counted.add(pair)
         if pair.renamed:
             self.renamed.append((pair.then.nodeid, pair.now.nodeid))
-        for name in _names(pair, "scores"):
-            self._add_score(name, pair)
-        for name in _names(pair, "metrics"):
-            then, now = pair.then.metrics(name), pair.now.metrics(name)
-            if then and now:
-                self._metrics.setdefault(name, PairedAccumulator()).add(then, now)
-
-    def _add_score(self, name: str, pair: Pair) -> None:
-        then, now = pair.then.scores(name), pair.now.scores(name)
-        if not then or not now:
-            return
-        numbers = self._scores.setdefault(name, PairedAccumulator())
-        moved = numbers.rose + numbers.fell
-        numbers.add(then, now)
-        if numbers.rose + numbers.fell > moved:
-            self.changes.append(
-                TestChange(
-                    nodeid=pair.now.nodeid,
-                    part=pair.now.part,
-                    score=name,
-                    then=sum(then) / len(then),
-                    now=sum(now) / len(now),
-                    nodeid_then=pair.then.nodeid,
-                )
-            )
+        for name, now in pair.now.scores.items():
+            then = pair.then.scores.get(name)
+            if then is not None and self._scores[name].add(then, now):
+                self.changes.append(_change(pair, name))
+        for name, now in pair.now.metrics.items():
+            then = pair.then.metrics.get(name)
+            if then is not None:
+                self._metrics[name].add(then, now)
 
     def measures(self) -> tuple[Measure, ...]:
         scores = statistics.judged_together(
@@ -192,8 +190,13 @@ class _Seen:
         )
 
 
-def _names(pair: Pair, what: str) -> list[str]:
-    """The names that both runs have for a test, in the order of the run now."""
-    now = dict.fromkeys(n for each in pair.now.trials for n in getattr(each, what))
-    then = {n for each in pair.then.trials for n in getattr(each, what)}
-    return [name for name in now if name in then]
+def _change(pair: Pair, score: str) -> TestChange:
+    then, now = pair.then.scores[score], pair.now.scores[score]
+    return TestChange(
+        nodeid=pair.now.nodeid,
+        part=pair.now.part,
+        score=score,
+        then=sum(then) / len(then),
+        now=sum(now) / len(now),
+        nodeid_then=pair.then.nodeid,
+    )

@@ -97,8 +97,10 @@ class PairedAccumulator:
         self.rose = 0
         self.fell = 0
 
-    def add(self, then: Sequence[float], now: Sequence[float]) -> None:
+    def add(self, then: Sequence[float], now: Sequence[float]) -> bool:
         """Add a test by the values of its trials, one or more in each run.
+
+        Answers whether it changed, by more than float noise.
 
         Raises:
             ValueError: there are no values, or one is not a finite number. A caller
@@ -107,7 +109,7 @@ class PairedAccumulator:
         before, after = self._then.add(then), self._now.add(now)
         if math.isclose(before, after, rel_tol=SAME, abs_tol=SAME):
             self._differences.add(0.0)
-            return
+            return False
         difference = after - before
         self._differences.add(difference)
         self._sizes.add(abs(difference))
@@ -117,6 +119,7 @@ class PairedAccumulator:
             self._changed.append(difference)
         else:
             self._changed.clear()
+        return True
 
     def result(self, *, alpha: float = ALPHA) -> Comparison:
         """Compare what was added so far; more may be added after.

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
-from pytest_braintrust import __version__
+from pytest_braintrust import __version__, redacting
 from pytest_braintrust.git import RepoInfo
-from pytest_braintrust.jsonable import clean, dumps, plain_text
-
-REDACTED = "[redacted]"
-
-_SECRET_NAME = re.compile(r"(key|token|secret|passw|credential|auth)", re.IGNORECASE)
-#: Shapes of keys that services hand out, wherever they stand in an argument.
-_SECRET_SHAPE = re.compile(
-    r"\b(?:sk|pk|rk|gh[pousr]|xox[abprs]|bt-st|eyJ|AKIA|AIza|glpat|hf)[-_]?"
-    r"[A-Za-z0-9_\-.]{12,}"
-)
-_USER_INFO = re.compile(r"(://)[^/@\s]+@")
+from pytest_braintrust.jsonable import clean, dumps
+from pytest_braintrust.redacting import REDACTED
 
 
 def run_metadata(
@@ -41,35 +32,11 @@ def run_metadata(
         "python": platform.python_version(),
         # Not `platform.platform`: that starts a process to ask for the processor.
         "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
-        "arguments": without_secrets(arguments, api_key),
+        "arguments": redacting.arguments(arguments, api_key),
     }
     if link := ci_link(environ):
-        facts["ci"] = link
+        facts["ci"] = redacting.text(link, api_key)
     return facts
-
-
-def without_secrets(arguments: Iterable[str], api_key: str | None) -> list[str]:
-    """Command line arguments with every secret that can be known taken out."""
-    result: list[str] = []
-    value_is_secret = False
-    for each in arguments:
-        text = plain_text(each)
-        name, equals, _ = text.partition("=")
-        if value_is_secret and not text.startswith("-"):
-            text = REDACTED
-        elif equals and _SECRET_NAME.search(name):
-            text = f"{name}={REDACTED}"
-        value_is_secret = (
-            text.startswith("-") and not equals and bool(_SECRET_NAME.search(name))
-        )
-        result.append(_scrubbed(text, api_key))
-    return result
-
-
-def _scrubbed(text: str, api_key: str | None) -> str:
-    if api_key:
-        text = text.replace(api_key, REDACTED)
-    return _USER_INFO.sub(rf"\1{REDACTED}@", _SECRET_SHAPE.sub(REDACTED, text))
 
 
 def without_key(value: Mapping[str, Any], api_key: str | None) -> dict[str, Any]:
@@ -107,14 +74,21 @@ def default_name(info: RepoInfo | None, at: float) -> str:
 
 def argv_of(invocation: Iterable[object]) -> list[str]:
     """The arguments of this run as text, `PYTEST_ADDOPTS` included."""
-    extra = os.environ.get("PYTEST_ADDOPTS", "").split()
     return [
-        *extra,
+        *_words(os.environ.get("PYTEST_ADDOPTS", "")),
         *(
             os.fspath(each) if isinstance(each, os.PathLike) else str(each)
             for each in invocation
         ),
     ]
+
+
+def _words(text: str) -> list[str]:
+    """The words of a command line, as pytest splits it."""
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote that is not closed: pytest says so itself
+        return text.split()
 
 
 def running_python() -> str:

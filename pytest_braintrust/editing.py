@@ -13,6 +13,7 @@ import pytest
 from pytest_braintrust.events import Row
 from pytest_braintrust.fields import PASS, checked
 from pytest_braintrust.jsonable import clean, plain_text
+from pytest_braintrust.redacting import REDACTED
 
 #: What a row keeps when a hook that should redact it failed: what the plugin itself
 #: wrote, and nothing that the test did.
@@ -22,8 +23,6 @@ _OWN = ("id", "span_id", "root_span_id", "span_parents", "created", "context")
 _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
 
 _MAPPINGS = ("context", "origin", "span_attributes")
-
-REDACTED = "[redacted]"
 
 #: What stands in a traceback between us and a hook.
 _BETWEEN = ("pytest_braintrust", "pluggy", "_pytest")
@@ -130,10 +129,13 @@ def _checked(plain: dict[str, Any], passed: float | None) -> dict[str, Any]:
 
 def _metadata(left: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the plugin knows rows by stays; the rest is the hook's to change."""
-    metadata = {} if left is None else left
-    told = metadata.get("pytest", {}) if isinstance(metadata, dict) else None
+    name = "metadata"
+    try:
+        metadata = checked(metadata=left).metadata
+    except ValueError:
+        raise _wrong(name) from None
+    told = metadata.get("pytest", {})
     if not isinstance(told, dict):
-        name = "metadata"
         raise _wrong(name)
     known = {name: facts[name] for name in ("nodeid", "outcome", "durations")}
     if isinstance(told.get("nodeid"), str):

@@ -245,12 +245,13 @@ def shortened(event: str, limit: int) -> str:
     the whole.
     """
     cut: dict[str, Any] = json.loads(event)
-    facts = cut["metadata"].pop("pytest", {})
-    large = {name: cut.pop(name) for name in _LARGE_FIELDS}
+    # Rows that were pulled or imported need not have all of this.
+    large = {name: cut.pop(name) for name in _LARGE_FIELDS if name in cut}
+    facts = (large.get("metadata") or {}).pop("pytest", None)
     room = max(0, limit - len(dumps(cut)) - len(dumps(facts)))
-    kept: dict[str, Any] = {name: fit(each, room) for name, each in large.items()}
-    kept = cast("dict[str, Any]", fit(kept, room))
-    kept["metadata"] = {**kept["metadata"], "pytest": facts}
+    kept = cast("dict[str, Any]", fit(large, room))
+    if facts is not None:
+        kept["metadata"]["pytest"] = facts
     return dumps({**cut, **kept})
 
 

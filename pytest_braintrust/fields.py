@@ -6,6 +6,7 @@ stopped here, in the test that gives it, with its name and value.
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,11 @@ FLOAT_NOISE = 1e-9
 #: The score that follows the test's outcome; no test may give it itself.
 PASS = "pass"  # noqa: S105 - a score, not a password
 
+
+#: Metrics of which Braintrust takes whole numbers only.
+_WHOLE = frozenset({"tokens", "prompt_tokens", "completion_tokens"})
+#: Metadata of which Braintrust takes text only.
+_MODEL = "model"
 
 #: Characters of a wrong value that its message shows.
 _SHOWN = 200
@@ -170,8 +176,11 @@ def _metric(name: str, value: Any) -> float:
     if number is None or not math.isfinite(number):
         msg = f"metric {name!r} is {_shown(value)}; it must be a finite number"
         raise ValueError(msg)
-    whole = isinstance(value, int) and abs(number) <= MAX_EXACT_INTEGER
-    return int(number) if whole else number
+    if name in _WHOLE and not number.is_integer():
+        msg = f"metric {name!r} is {_shown(value)}; it must be a whole number"
+        raise ValueError(msg)
+    whole = isinstance(value, int) or name in _WHOLE
+    return int(number) if whole and abs(number) <= MAX_EXACT_INTEGER else number
 
 
 def _number(value: Any) -> float | None:
@@ -201,6 +210,9 @@ def _metadata(metadata: object) -> dict[str, Json]:
     if not isinstance(plain, dict):
         msg = f'metadata is {_shown(metadata)}; give a mapping, as in {{"model": "a"}}'
         raise ValueError(msg)  # noqa: TRY004
+    model = plain.get(_MODEL)
+    if model is not None and not isinstance(model, str):
+        plain[_MODEL] = json.dumps(model, ensure_ascii=False)
     return plain
 
 

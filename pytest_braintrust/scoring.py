@@ -125,9 +125,11 @@ class BtScore:
                 never said.
             scores: Name to a number from 0 to 1; a bool counts as 1 or 0, None means
                 not scored.
-            metadata: Name to any value; mappings merge over several calls.
+            metadata: Name to any value; mappings merge over several calls. `model`
+                is kept as text.
             tags: One text or several; they add up.
-            metrics: Name to a finite number, such as tokens or cost.
+            metrics: Name to a finite number, such as cost. `tokens`, `prompt_tokens`
+                and `completion_tokens` are whole numbers.
             error: A text or an exception that the row should show.
 
         Raises:

@@ -66,6 +66,8 @@ class Verdict:
     #: The limit that could not be held against anything, as no test measured what it
     #: is for. Another experiment of the run may have it.
     absent: tuple[str, str] | None = None
+    #: Whether it is the run that fell short: a first run has no baseline, and is one.
+    of_run: bool = True
 
 
 def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str, float]:
@@ -185,7 +187,8 @@ def _each(asked: Mapping[str, float], known: Mapping[str, object]) -> dict[str, 
 def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict]:
     if comparison is None:
         if gates.require_baseline:
-            yield Verdict("failed", "there is no baseline to compare with")
+            text = "there is no baseline to compare with"
+            yield Verdict("failed", text, of_run=False)
         elif gates.max_drop or gates.on_regression:
             yield Verdict("passed", "there is no baseline yet to compare with")
         return

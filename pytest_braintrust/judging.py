@@ -81,7 +81,7 @@ class Judgement:
     @property
     def fit(self) -> bool:
         """Whether later runs may be compared with it by its place in history."""
-        failed = any(each.state == "failed" for each in self.verdicts)
+        failed = any(e.state == "failed" and e.of_run for e in self.verdicts)
         return self.measures.measurable and not failed
 
 

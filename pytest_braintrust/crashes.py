@@ -120,6 +120,7 @@ class Crashes:
             final=False,
             said=False,
             failed=told is not None and told.failed,
+            outcome="errored",
             rows=list(told.rows.values()) if told is not None else [],
             teardown=0.0,
         )

@@ -110,7 +110,7 @@ class Recording:
     @property
     def body_failed(self) -> bool:
         """Whether the test's body ended, and failed."""
-        return "call" in self.phases and self._outcome() == "failed"
+        return "call" in self.phases and self.outcome == "failed"
 
     @property
     def forked(self) -> bool:
@@ -206,14 +206,16 @@ class Recording:
     def rows(self, edit: Editor) -> list[Row]:
         """Encode the rows as they stand after the phases seen so far."""
         with self.lock:
-            outcome = self._outcome()
+            outcome = self.outcome
             return [
                 events.encode(kept, part=part, project=self.case.project)
                 for part, event in self._events(outcome)
                 if (kept := edit(event)) is not None
             ]
 
-    def _outcome(self) -> Outcome:
+    @property
+    def outcome(self) -> Outcome:
+        """What the attempt came to, after the phases seen so far."""
         told = self._told_outcome()
         if told == "failed" and _is_any_of(self.raised, self.infrastructure):
             return "errored"
@@ -304,7 +306,7 @@ class Recording:
         return plain_text("\n\n".join(texts)) or None
 
     def _attempt(self) -> dict[str, Json]:
-        outcome = self._outcome()
+        outcome = self.outcome
         event = events.build(
             self.case, self.ids, self.said, self._run(outcome, self.start, None, None)
         )

@@ -13,6 +13,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from pytest_braintrust.events import Row
+from pytest_braintrust.outcomes import Outcome
 
 if TYPE_CHECKING:
     import pytest
@@ -34,6 +35,8 @@ class Payload(TypedDict):
     said: bool
     #: Whether the test's body is known to have failed.
     failed: bool
+    #: What the test came to so far.
+    outcome: Outcome
     #: Rows of the test so far; what is in an earlier payload and not here is gone.
     #: None: as in the payload before, the test only ended.
     rows: list[Row] | None

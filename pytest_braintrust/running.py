@@ -227,6 +227,7 @@ class Recorder:
             final=final,
             said=recording.said_anything,
             failed=recording.body_failed,
+            outcome=recording.outcome,
             rows=rows,
             teardown=0.0,
         )
@@ -238,6 +239,7 @@ def _only_ended(recording: Recording, teardown: float) -> Payload:
         final=True,
         said=recording.said_anything,
         failed=False,
+        outcome=recording.outcome,
         rows=None,
         teardown=teardown,
     )

@@ -443,7 +443,8 @@ class Controller:
         node = getattr(report, "node", None)
         worker: str | None = None if node is None else node.gateway.id
         nodeid = self._clean(report.nodeid)
-        ended = self._tally.saw(report, worker, nodeid)
+        outcome = None if payload is None else payload["outcome"]
+        ended = self._tally.saw(report, worker, nodeid, outcome)
         if payload is not None:
             self._take(payload, report, worker, ended=ended)
             if self._junit and report.when == "teardown":

@@ -60,10 +60,22 @@ class Tally:
             self._collections += 1
             self.collected += count
 
-    def saw(self, report: pytest.TestReport, worker: str | None, nodeid: str) -> bool:
+    def saw(
+        self,
+        report: pytest.TestReport,
+        worker: str | None,
+        nodeid: str,
+        told: Outcome | None = None,
+    ) -> bool:
         """Take in a report about a test; answers whether the test ended with it.
 
         An attempt that another one follows is no end.
+
+        Args:
+            report: The report.
+            worker: The worker that it came from.
+            nodeid: The test.
+            told: What the row of the test says that it came to, where it has one.
         """
         if report.when == CRASH:
             self.lost(nodeid, worker)
@@ -77,7 +89,9 @@ class Tally:
         test.phases[str(report.when)] = report
         if is_superseded(report):
             test.failed_inside = False
-        return report.when == "teardown" and self._closed(test, nodeid, worker)
+        if report.when != "teardown":
+            return False
+        return self._closed(test, nodeid, worker, told)
 
     def lost(self, nodeid: str, worker: str | None) -> None:
         """Count a test that was cut off while it ran, by its worker's death or ours.
@@ -109,12 +123,15 @@ class Tally:
             "uncollected": self.uncollected,
         }
 
-    def _closed(self, test: _Open, nodeid: str, worker: str | None) -> bool:
+    def _closed(
+        self, test: _Open, nodeid: str, worker: str | None, told: Outcome | None
+    ) -> bool:
         del self._open[worker, nodeid]
         if any(map(is_superseded, test.phases.values())):
             return False
-        self._ended(nodeid, worker, test.outcome)
-        self._last[worker] = nodeid, test.outcome
+        outcome = told or test.outcome
+        self._ended(nodeid, worker, outcome)
+        self._last[worker] = nodeid, outcome
         return True
 
     def _ended(self, nodeid: str, worker: str | None, outcome: Outcome) -> None:

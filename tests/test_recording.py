@@ -130,3 +130,4 @@ def test_wrong(bt_score): raise KeyError
         "test_wrong": "failed",
     }
     assert ran.row("test_limited")["scores"] == {}
+    assert ran.honest() == {"failed": 1, "errored": 2}

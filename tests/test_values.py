@@ -396,7 +396,13 @@ def relayed(row: Row) -> Row:
     execnet = pytest.importorskip("execnet")
     report = pytest.TestReport("a", ("a", 1, "a"), {}, "passed", None, "call")
     payload = Payload(
-        nodeid="a", final=True, said=True, failed=False, rows=[row], teardown=0.0
+        nodeid="a",
+        final=True,
+        said=True,
+        failed=False,
+        outcome="passed",
+        rows=[row],
+        teardown=0.0,
     )
     attach(report, payload)
     data = execnet.loads(execnet.dumps(report._to_json()))

@@ -190,7 +190,8 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
             text = "there is no baseline to compare with"
             yield Verdict("failed", text, of_run=False)
         elif gates.max_drop or gates.on_regression:
-            yield Verdict("passed", "there is no baseline yet to compare with")
+            text = "there is no baseline yet to compare with"
+            yield Verdict("passed", text, of_run=False)
         return
     if gates.require_baseline:
         yield Verdict("passed", f"compared with {comparison.base.name}")

@@ -99,6 +99,22 @@ _SWITCHES = (
 )
 
 
+#: Asked of a run that is not recorded, these would do nothing, and look as if they did.
+_NEED_FLAG = frozenset(
+    f"--braintrust-{each}"
+    for each in (
+        "fail-under",
+        "fail-over",
+        "max-drop",
+        "fail-on-regression",
+        "require-baseline",
+        "regressed",
+        "markdown",
+        "json",
+    )
+)
+
+
 def pytest_addoption(
     parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
 ) -> None:
@@ -182,6 +198,20 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_braintrust import session  # noqa: PLC0415 - asked for just now
 
         session.start(config)
+    elif not config.getoption("braintrust"):
+        _refuse_without_flag(config)
+
+
+def _refuse_without_flag(config: pytest.Config) -> None:
+    """Refuse a gate that would seem to hold: nothing is measured without the flag.
+
+    What stands in the ini is for the runs that have it.
+    """
+    for each in config.invocation_params.args:
+        option = str(each).partition("=")[0]
+        if option in _NEED_FLAG:
+            msg = f"{option} says something of a recorded run: add --braintrust"
+            raise pytest.UsageError(msg)
 
 
 def _only_looks(config: pytest.Config) -> bool:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import chain, count
 from threading import RLock
 from types import TracebackType
 from typing import Any, Protocol
@@ -177,7 +178,7 @@ class Recording:
     def open_part(self, name: str, said: Fields) -> Part:
         """Add a row beside the test's own, known by its name or else its number."""
         with self.lock:
-            name = name or str(len(self.parts) + 1)
+            name = self._free_name(name or str(len(self.parts) + 1))
             part = Part(name, said, self._ids_for(name))
             self.parts.append(part)
             self._changed()
@@ -189,6 +190,12 @@ class Recording:
             part.end, part.raised = now(), raised
             part.trace = None if raised is None else raised.__traceback__
             self._changed()
+
+    def _free_name(self, name: str) -> str:
+        """A name that no row of this attempt has: two rows are not trials of one."""
+        taken = {part.name for part in self.parts}
+        numbered = (f"{name} {number}" for number in count(2))
+        return next(each for each in chain((name,), numbered) if each not in taken)
 
     def _ids_for(self, name: str) -> Ids:
         """The ids that a row of this name had in the attempt before, or new ones."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NoReturn,
+    SupportsFloat,
+    TypeAlias,
+    TypedDict,
+)
 
 import pytest
 
 from pytest_braintrust.cutting import short_name
-from pytest_braintrust.fields import UNSET, checked
+from pytest_braintrust.fields import UNSET, Fields, checked
 from pytest_braintrust.jsonable import as_text
 from pytest_braintrust.recorder import Part, Recording
 
@@ -149,26 +155,19 @@ class BtScore:
         if self._recording is not None:
             self._recording.log(said, self._part)
 
-    @contextmanager
-    def row(self, name: str | None = None, **event: Unpack[Said]) -> Iterator[BtScore]:
+    def row(self, name: str | None = None, **event: Unpack[Said]) -> RowBlock:
         """Open a further row for this test, for the length of a `with` block.
 
         Its `pass` score is 1 when the block ends and 0 when it raises. Takes the
         same arguments as a call, and a `name` to know the row by (its number when
-        not given).
+        not given; a name that an earlier row has is numbered too).
+
+        Raises:
+            ValueError: as a call does.
         """
         said = checked(**event)
-        if self._recording is None:
-            yield BtScore()
-            return
         known_by = "" if name is None else short_name(as_text(name))
-        part = self._recording.open_part(known_by, said)
-        try:
-            yield BtScore(self._recording, self._find_experiment, part)
-        except BaseException as error:
-            self._recording.close_part(part, error)
-            raise
-        self._recording.close_part(part, None)
+        return RowBlock(self._recording, self._find_experiment, known_by, said)
 
     @property
     def experiment(self) -> Experiment | None:
@@ -178,3 +177,39 @@ class BtScore:
         kept locally or Braintrust cannot be reached: a look never fails a test.
         """
         return self._find_experiment()
+
+
+class RowBlock:
+    """A further row of a test, open while its `with` block runs."""
+
+    def __init__(
+        self,
+        recording: Recording | None,
+        find_experiment: FindExperiment,
+        name: str,
+        said: Fields,
+    ) -> None:
+        self._recording = recording
+        self._find_experiment = find_experiment
+        self._name = name
+        self._said = said
+        self._part: Part | None = None
+
+    def __enter__(self) -> BtScore:
+        if self._recording is None:
+            return BtScore()
+        self._part = self._recording.open_part(self._name, self._said)
+        return BtScore(self._recording, self._find_experiment, self._part)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._recording is not None and self._part is not None:
+            self._recording.close_part(self._part, error)
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Say how a row is opened.
+
+        Raises:
+            TypeError: always.
+        """
+        msg = "a row is a block: `with bt_score.row(…) as row: row(output=…)`"
+        raise TypeError(msg)

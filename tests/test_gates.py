@@ -150,7 +150,7 @@ def test_gates_hold_with_workers_and_from_the_ini(
     )
     held = suite.write(test_a=written(*[1] * 10)).run(*plugin_args)
     assert held.status == 0, held.out
-    assert "gates       all 4 passed" in held.section
+    assert "all 4 passed; there is no baseline yet to compare with" in held.section
     failed = suite.write(test_a=written(*[0] * 10)).run(*plugin_args)
     assert failed.status == 1
     told = [line for line in failed.section.splitlines() if "GATE" in line]
@@ -245,3 +245,16 @@ def test_a_wrong_expression_in_the_ini_names_the_ini(suite: Suite) -> None:
     ran = suite.run()
     assert ran.status == 4
     assert "ini braintrust_max_drop: 'exact' is not of the form" in ran
+
+
+@pytest.mark.parametrize(
+    "option", ["--braintrust-fail-under=exact=1", "--braintrust-fail-on-regression"]
+)
+def test_a_gate_without_the_flag_is_a_usage_error(suite: Suite, option: str) -> None:
+    """It would seem to hold. In the ini it waits for a run that is recorded."""
+    suite.write(test_a="def test_a(): pass")
+    ran = suite.run_off(option)
+    assert ran.status == 4
+    assert "add --braintrust" in ran
+    suite.ini("braintrust_fail_under = exact=1")
+    assert suite.run_off().status == 0

@@ -285,3 +285,24 @@ def test_with_the_flag_off_blocks_do_the_same(suite: Suite) -> None:
     off = suite.write(test_off=OFF).run_off()
     assert off.status == 0, off.out
     assert not off.store.exists()
+
+
+def test_rows_of_one_name_are_told_apart(suite: Suite) -> None:
+    """They are two rows of the test, not two trials of one."""
+    text = """\
+def test_it(bt_score):
+    for number in range(3):
+        with bt_score.row("turn") as row:
+            row(scores={"exact": number / 2})
+"""
+    ran = suite.write(test_rows=text).run()
+    told = [each["metadata"]["pytest"]["row"] for each in ran.rows()]
+    assert told == ["turn", "turn 2", "turn 3"]
+    assert "trials" not in ran.section
+
+
+def test_a_row_that_is_called_says_how_it_is_opened(suite: Suite) -> None:
+    """It is a block, and a call would be lost."""
+    text = "def test_it(bt_score):\n    bt_score.row('turn')(output=1)\n"
+    ran = suite.write(test_rows=text).run()
+    assert "TypeError: a row is a block: `with bt_score.row(" in ran.out

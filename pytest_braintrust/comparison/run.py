@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_braintrust import statistics
 from pytest_braintrust.comparison.differing import Counted, differences
@@ -23,10 +23,20 @@ from pytest_braintrust.comparison.result import (
     RunFacts,
     TestChange,
 )
-from pytest_braintrust.statistics import Better, Judged, PairedAccumulator
+from pytest_braintrust.statistics import (
+    Better,
+    Interval,
+    Judged,
+    PairedAccumulator,
+)
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+
+#: Seconds of a test's body: the metric that the plugin itself takes. What moves by a
+#: smaller share than this is called no evidence, whatever its p-value.
+DURATION = "duration"
+SMALL_DURATION = 0.1
 
 
 def compare(
@@ -176,8 +186,10 @@ class _Seen:
     def _measure(
         self, name: str, kind: Kind, better: Better, judged: Judged
     ) -> Measure:
-        numbers = judged.numbers
+        numbers = _bounded(judged.numbers) if kind == "score" else judged.numbers
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
+        if name == DURATION and _is_small(numbers):
+            verdict = "no evidence"
         measurable = self.then.counts.measurable and self.now.counts.measurable
         return Measure(
             name=name,
@@ -200,3 +212,22 @@ def _change(pair: Pair, score: str) -> TestChange:
         now=sum(now) / len(now),
         nodeid_then=pair.then.nodeid,
     )
+
+
+def _bounded(numbers: statistics.Comparison) -> statistics.Comparison:
+    """The same, with no difference in its interval that scores cannot have."""
+    if numbers.interval is None:
+        return numbers
+    low, high = numbers.interval
+    return replace(numbers, interval=Interval(max(low, -1.0), min(high, 1.0)))
+
+
+def _is_small(numbers: statistics.Comparison) -> bool:
+    """Whether a duration moved by less than the load of a machine may move them all.
+
+    That noise is common to the tests of a run, and so none that the spread between
+    tests could show.
+    """
+    if numbers.difference is None or numbers.then is None:
+        return False
+    return abs(numbers.difference) < SMALL_DURATION * numbers.then

@@ -118,7 +118,9 @@ def _full(report: RunReport, width: int) -> Iterator[Line]:
 
 
 def _passed(verdicts: Sequence[Verdict]) -> str:
-    return "passed" if len(verdicts) == 1 else f"all {len(verdicts)} passed"
+    told = "passed" if len(verdicts) == 1 else f"all {len(verdicts)} passed"
+    alone = [each.text for each in verdicts if not each.of_run]
+    return f"{told}; {alone[0]}" if alone else told
 
 
 def _nothing(report: RunReport) -> str:

@@ -303,13 +303,15 @@ def unsent_count(store: Store, session_id: str) -> int:
 def score_summaries(store: Store, number: int) -> list[ScoreSummary]:
     """The mean of each score, `pass` last; rows not scored or errored do not count.
 
-    A test whose fixture broke after it scored may have scored what was broken.
+    Each test counts once, however many trials it has, as in comparisons and gates. A
+    test whose fixture broke after it scored may have scored what was broken.
     """
     found = store.query(
-        "SELECT key, avg(value), count(value) FROM rows, json_each(rows.scores) "
-        "WHERE experiment = ? AND outcome <> 'errored' AND value IS NOT NULL "
-        "GROUP BY key "
-        "ORDER BY key = 'pass', min(position), json_each.id",
+        "SELECT key, avg(mean), sum(count) FROM (SELECT key, avg(value) AS mean, "
+        "count(value) AS count, min(position) AS first, min(json_each.id) AS place "
+        "FROM rows, json_each(rows.scores) WHERE experiment = ? "
+        "AND outcome <> 'errored' AND value IS NOT NULL GROUP BY nodeid, part, key) "
+        "GROUP BY key ORDER BY key = 'pass', min(first), min(place)",
         (number,),
     )
     return [ScoreSummary(*row) for row in found]

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from pytest_braintrust import remote_baseline, rendezvous
@@ -47,6 +48,8 @@ from pytest_braintrust.uploader import Sender
 
 #: A person waits for the check at the start of a run.
 CHECK_TIMEOUTS = Timeouts(connect=4.0, read=6.0, total=8.0)
+#: All of it, names to be resolved included, which no timeout of a request bounds.
+_CHECK_SECONDS = 12.0
 
 #: Between two looks at the store: rows that were recorded meanwhile go together.
 _PAUSE = 1.0
@@ -109,7 +112,7 @@ class Upload:
         client: BraintrustClient,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take the client of one that tries each call once.
+        """Send by a client that tries each call once.
 
         This is its own retry: a call that waits and tries again would not notice the
         end of the run.
@@ -348,12 +351,24 @@ def _serve_follow(request: Mapping[str, Any], parent: int) -> int:
     threading.Thread(target=_read_to_end, args=(sys.stdin, ended), daemon=True).start()
     server = Connection(**request["connection"])
     if request["project"] is not None:
-        checked = check(server, request["project"])
+        checked = _check_in_time(server, request["project"])
         _answer(asdict(checked))
         if checked.state == "refused":
             return LEFT
     done = follow(Path(request["directory"]), request["session_id"], server, ended)
     return 0 if done else LEFT
+
+
+def _check_in_time(server: Connection, project: str) -> Check:
+    answers: SimpleQueue[Check] = SimpleQueue()
+    threading.Thread(
+        target=lambda: answers.put(check(server, project)), daemon=True
+    ).start()
+    try:
+        return answers.get(timeout=_CHECK_SECONDS)
+    except Empty:
+        why = f"cannot be reached: no answer within {_CHECK_SECONDS:g} seconds"
+        return Check("unreachable", f"{server.api_url} {why}")
 
 
 def _read_to_end(stream: TextIO, ended: threading.Event) -> None:

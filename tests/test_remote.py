@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,23 @@ def test_a_server_that_hangs_is_one_warning(
     assert f"{server.url} did not answer during this run" in ran.section
     assert fault.struck
     server.faults.clear()
+    pushed(suite, server)
+
+
+def test_a_name_server_that_hangs_is_one_warning(
+    suite: Suite, server: FakeBraintrust, tmp_path: Path
+) -> None:
+    """No timeout of a request bounds how long a name takes to be found."""
+    patched = tmp_path / "patched"
+    patched.mkdir()
+    (patched / "sitecustomize.py").write_text(
+        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+    )
+    suite.write(test_geo=CAPITALS).sends_to(server)
+    paths = (str(patched), suite.env()["PYTHONPATH"])
+    suite.environment["PYTHONPATH"] = os.pathsep.join(paths)
+    assert "no answer within 12 seconds" in warned(suite.run(seconds=50))
+    del suite.environment["PYTHONPATH"]
     pushed(suite, server)
 
 

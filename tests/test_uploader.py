@@ -171,19 +171,24 @@ def test_time_is_up_only_where_nothing_arrives(
 # ------------------------------------------------------------------------- for good reason
 
 
-def test_a_revoked_key_is_not_tried_again(
-    store: Store, client: BraintrustClient, server: FakeBraintrust, waits: list[float]
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_not_tried_again(
+    store: Store,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    waits: list[float],
+    status: int,
 ) -> None:
     """Whatever is left is kept, with the reason, and the server is left alone."""
     experiment = add(store, "eval", of=rows(5))
     upload = Upload(store, experiment.run_id, client)
-    server.revoke_key(server.api_key)
+    (server.revoke_key if status == 401 else server.forbid_key)(server.api_key)
     for _ in range(3):
         assert upload.step(final_only=True) is None
         upload.drain()
     assert len(server.requests) == 1
     kept = reading.experiment(store, experiment.id)
-    assert "answered 401" in (kept.upload_error or "")
+    assert f"answered {status}" in (kept.upload_error or "")
     assert reading.row_counts(store, experiment.number).pending == 5
 
 

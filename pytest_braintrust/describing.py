@@ -67,13 +67,20 @@ class Run:
             name=self.name,
             created_at=self.started_at,
             repo_info=self.repo_info,
-            metadata={**self.metadata, **({"datasets": used} if used else {})},
+            metadata={**self._metadata(), **({"datasets": used} if used else {})},
             api_url=self.api_url,
             base=base,
             base_remote_id=base_remote_id,
             dataset_id=one.get("id"),
             dataset_version=one.get("version"),
         )
+
+    def _metadata(self) -> dict[str, Any]:
+        """What the experiment says of the run, whoever else makes it too."""
+        if self.run_id == self.session_id:
+            return self.metadata
+        # What is selected here is a part of the run, and others run the rest.
+        return {k: v for k, v in self.metadata.items() if k != selection.KEY}
 
     def _project(self, named: str | None) -> str:
         return self.project if self.project_forced or not named else named

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pytest_braintrust import naming
+from pytest_braintrust import ends, naming
 from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.btql import Line
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.decoding import decode, is_root
+from pytest_braintrust.ends import End
 from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import Candidate
-from pytest_braintrust.rendezvous import ENDED_WITH, KEY, TESTS
+from pytest_braintrust.rendezvous import KEY
 from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
 from pytest_braintrust.store import reading, transfers, writing
 from pytest_braintrust.store.connection import Store
@@ -31,7 +32,7 @@ from pytest_braintrust.store.transfers import Arrival, Incoming, Transfer
 #: How many of a project's newest experiments a name is looked for among.
 _CANDIDATES = 1_000
 #: What the metadata of a run of ours has for us alone.
-_OURS = frozenset({KEY, ENDED_WITH, TESTS})
+_OURS = ends.NAMES | {KEY}
 #: How many slashes of a name may end its project: each is a question to the server.
 _MAX_READINGS = 8
 #: After this long an interrupted pull starts anew.
@@ -304,15 +305,11 @@ def _with_its_end(
     if each.run_id != each.remote_id:
         return each
     tests = transfers.count_tests(store, each.number)
-    status: object = 1 if tests["failed"] + tests["errored"] else 0
+    end = End(1 if tests["failed"] + tests["errored"] else 0, tests)
     if KEY in there.metadata:
-        status = there.metadata.get(ENDED_WITH)
-        tests = _counts(there.metadata.get(TESTS)) or tests
-    if isinstance(status, int):
-        writing.set_end(store, each.number, exit_status=status, tests=tests)
+        end = ends.read(there.metadata)
+    if end.exit_status is not None:
+        writing.set_end(
+            store, each.number, exit_status=end.exit_status, tests=end.tests or tests
+        )
     return reading.experiment(store, each.id)
-
-
-def _counts(told: object) -> dict[str, int]:
-    counts = told.items() if isinstance(told, dict) else ()
-    return {str(name): each for name, each in counts if type(each) is int}

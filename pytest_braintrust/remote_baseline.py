@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust import pulling, selection
+from pytest_braintrust import ends, facts, pulling, selection
 from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.baseline import ENDED, SELECTED, Past, Picked, Subject, pick
 from pytest_braintrust.errors import ApiError, BaselineError
-from pytest_braintrust.rendezvous import ENDED_WITH, KEY, TESTS
+from pytest_braintrust.rendezvous import KEY
 from pytest_braintrust.selection import covers
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import connection
@@ -47,6 +47,7 @@ def seek(request: Mapping[str, Any], tell: Tell) -> None:
         told["project"],
         told["branch"],
         Path(told["root"]),
+        run_id=told["run_id"],
         selection=told["selection"],
     )
     store = connection.open_store(Path(request["directory"]))
@@ -76,17 +77,17 @@ def find(
         ApiError: the server could not be asked.
         BaselineError: what was named is not there.
     """
-    past = _past(client, subject.project, subject.selection)
-    return pick(list(past), subject, asked)
+    return pick(list(_past(client, subject)), subject, asked)
 
 
-def _past(
-    client: BraintrustClient, project: str, wanted: object
-) -> Iterator[Past[Experiment]]:
+def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experiment]]:
+    run_id, project = subject.run_id, subject.project
+    own = None if run_id is None else facts.experiment_id(run_id, project)
     for each in client.list_experiments(project_name=project, limit=_LOOKED_AT):
-        if _is_whole(each.metadata):
+        is_own = own is not None and each.metadata.get(KEY) == own
+        if not is_own and _is_whole(each.metadata):
             dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
-            whole = covers(each.metadata.get(selection.KEY), wanted)
+            whole = covers(each.metadata.get(selection.KEY), subject.selection)
             yield Past(pulling.candidate(project, each), dirty, fit=whole)
 
 
@@ -94,11 +95,9 @@ def _is_whole(metadata: Mapping[str, Any]) -> bool:
     """Whether a run ended by itself. What others made does not say: it is taken so."""
     if KEY not in metadata:
         return True
-    tests = metadata.get(TESTS)
-    not_run = tests.get("not_run") if isinstance(tests, dict) else 0
-    return (
-        metadata.get(ENDED_WITH) in ENDED and not not_run and SELECTED not in metadata
-    )
+    end = ends.read(metadata)
+    not_run = end.tests.get("not_run", 0)
+    return end.exit_status in ENDED and not not_run and SELECTED not in metadata
 
 
 def _told(store: Store, picked: Picked[Experiment]) -> dict[str, Any]:

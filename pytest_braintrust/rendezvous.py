@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from pytest_braintrust import ends
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.errors import ApiError, BadAnswer, Refused, Rejected
@@ -21,10 +22,6 @@ from pytest_braintrust.store.reading import StoredExperiment
 
 #: Where an experiment on Braintrust says which run of ours made it.
 KEY = "pytest_braintrust_experiment"
-
-#: Where it says how that run ended, once it did: pytest's exit status, and how many
-#: tests had which outcome.
-ENDED_WITH, TESTS = "exit_status", "tests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def remote_experiment(
             project=known.project,
             name=known.name,
             repo_info=known.repo_info,
-            metadata={**known.metadata, **_end_of(known)},
+            metadata={**known.metadata, **ends.as_metadata(store, known)},
             base_remote_id=_base_on_server(store, known, client),
             dataset=(known.dataset_id, known.dataset_version),
         )
@@ -140,27 +137,6 @@ def _base_on_server(
         # It is on its way here, from this very server.
         return experiment.base_remote_id
     return found.remote_id if found.api_url == client.connection.api_url else None
-
-
-def tell_end(
-    store: Store, experiment: StoredExperiment, client: BraintrustClient
-) -> None:
-    """Say on Braintrust that a run ended, so that it can be a baseline from there.
-
-    Raises:
-        ApiError: the server did not take it.
-        StoreError: the store could not be read.
-    """
-    known = reading.experiment(store, experiment.id)
-    ended = _end_of(known)
-    if known.remote_id is not None and ended:
-        client.patch_experiment(known.remote_id, metadata=ended)
-
-
-def _end_of(experiment: StoredExperiment) -> dict[str, Any]:
-    if experiment.exit_status is None:
-        return {}
-    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests}
 
 
 def _url(client: BraintrustClient, remote_id: str) -> str | None:

@@ -43,6 +43,7 @@ class Seeker:
                 "branch": self.subject.branch,
                 "root": str(self.subject.root),
                 "selection": self.subject.selection,
+                "run_id": self.subject.run_id,
             },
         }
         try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from pytest_braintrust import remote_baseline, rendezvous
+from pytest_braintrust import ends, remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
@@ -205,7 +205,7 @@ def _tell_ends(store: Store, session_id: str, client: BraintrustClient) -> None:
     """Say on Braintrust that the run ended; what it came to is in its rows anyway."""
     for experiment in reading.of_session(store, session_id):
         try:
-            rendezvous.tell_end(store, experiment, client)
+            ends.tell(store, experiment, client)
         except (ApiError, StoreError):
             return
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pytest_braintrust import events, rendezvous
+from pytest_braintrust import ends, events, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, Rejected, TooLarge
 from pytest_braintrust.locks import locked
@@ -50,6 +50,8 @@ class Sender:
     #: Whose rows are sent; None: those of every session.
     session_id: str | None = None
     _batch_bytes: int = MAX_BATCH_BYTES
+    #: The runs of several processes that know of this one.
+    _joined: set[str] = field(default_factory=set)
 
     def send(
         self,
@@ -78,6 +80,7 @@ class Sender:
                     remote = rendezvous.remote_experiment(
                         self.store, experiment, self.client
                     )
+                    self._join(experiment)
                     sent = self._send(remote.experiment_id, batch)
                     total += sent
                     on_progress(sent.rows + sent.refused)
@@ -87,6 +90,13 @@ class Sender:
             writing.set_upload_error(self.store, experiment.number, None)
         return total
 
+    def _join(self, experiment: StoredExperiment) -> None:
+        """Let a run that others make too know of this session, before its first row."""
+        alone = self.session_id in {None, experiment.run_id}
+        if not alone and experiment.id not in self._joined:
+            ends.tell(self.store, experiment, self.client)
+            self._joined.add(experiment.id)
+
     def tell_end(self, experiment: StoredExperiment) -> None:
         """Say on Braintrust that a run ended, where it did.
 
@@ -94,7 +104,7 @@ class Sender:
             ApiError: the server did not take it.
             StoreError: the store could not be read.
         """
-        rendezvous.tell_end(self.store, experiment, self.client)
+        ends.tell(self.store, experiment, self.client)
 
     def _batches(self, number: int, *, final_only: bool) -> Iterator[list[UnsentRow]]:
         after, full = 0, True

@@ -13,7 +13,7 @@ import pytest
 from conftest import XDIST, Ran, Suite, nodeid
 from fake_braintrust import FakeBraintrust
 
-from pytest_braintrust import sharding
+from pytest_braintrust import ends, sharding
 
 SHARD = """\
 import pytest
@@ -110,6 +110,31 @@ def test_machines_without_a_shared_disk_make_one_experiment(
     assert len(ended[0].rows()) == 12
     first.run("--braintrust-run-id=r-2", "test_a.py")
     assert [each["name"] for each in server.experiments] == ["r-1", "r-2"]
+
+
+def test_a_run_on_many_machines_ends_when_all_have(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Braintrust says so then, and a later run finds it there as a baseline."""
+    suite.write(test_w=shard("first", 2) + WAITING, test_a=shard("a"))
+    suite.sends_to(server)
+    first, second, third = machines(suite, 3)
+    waiting = first.start("--braintrust", "--braintrust-run-id=r-1", "test_w.py")
+    started(first)
+    server.wait_until(lambda: server.experiments and server.rows("r-1"), 60)
+    early = second.run("--braintrust-run-id=r-1", "test_a.py")
+    assert early.status == 0, early.out
+    assert "baseline" not in early.section.replace("no baseline", "")
+    assert ends.read(server.experiments[0]["metadata"]).exit_status is None
+    (first.folder / "go").touch()
+    assert first.ended(waiting).status == 0
+    (remote,) = server.experiments
+    end = ends.read(remote["metadata"])
+    assert (end.exit_status, end.tests["passed"]) == (0, 9)
+    pulled = third.cli("pull", "suite/r-1", "--json")
+    assert json.loads(pulled.out)["tests"]["passed"] == 9
+    later = third.run("--braintrust-baseline=r-1", "test_a.py")
+    assert "r-1" in later.section
 
 
 def test_shards_come_together_without_braintrust(suite: Suite) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.store.connection import Store
 
-#: pytest's exit status where a session had no tests: others of the run had some.
+#: pytest's exit status where a session had no tests.
 _NO_TESTS = 5
 
 
@@ -151,31 +151,41 @@ def _session(row: sqlite3.Row) -> Session:
     return Session(**{**plain, "tests": json.loads(row["tests"])})
 
 
+def summed(
+    told: Iterable[tuple[int | None, Mapping[str, int]]],
+) -> tuple[int | None, dict[str, int]]:
+    """What sessions came to together: the worst status, and the sum of their tests.
+
+    Without a status while one of them has none.
+    """
+    all_ = list(told)
+    tests: Counter[str] = Counter()
+    for _, counts in all_:
+        tests.update(counts)
+    statuses = [status for status, _ in all_ if status is not None]
+    if len(statuses) < len(all_):
+        return None, dict(tests)
+    # No tests are no harm where others of the run had some.
+    ran = [status for status in statuses if status != _NO_TESTS]
+    return max(ran or statuses, default=None), dict(tests)
+
+
 def _sum_up(connection: sqlite3.Connection, run_id: str) -> None:
     """Note in the run's experiments what its sessions came to."""
     found = connection.execute("SELECT * FROM sessions WHERE run_id = ?", (run_id,))
     all_ = [_session(row) for row in found]
-    tests: Counter[str] = Counter()
-    for each in all_:
-        tests.update(each.tests)
+    status, tests = summed((each.exit_status, each.tests) for each in all_)
     ended = [each.finished_at for each in all_ if each.finished_at is not None]
-    over = len(ended) == len(all_)
     connection.execute(
         "UPDATE experiments SET finished_at = ?, exit_status = ?, tests = ? "
         "WHERE run_id = ? AND transfer IS NULL",
         (
-            max(ended) if over else None,
-            _worst([each.exit_status for each in all_]) if over else None,
-            json.dumps(dict(tests)),
+            max(ended, default=None) if len(ended) == len(all_) else None,
+            status,
+            json.dumps(tests),
             run_id,
         ),
     )
-
-
-def _worst(statuses: Sequence[int | None]) -> int | None:
-    told = [each for each in statuses if each is not None]
-    ran = [each for each in told if each != _NO_TESTS]
-    return max(ran or told, default=None)
 
 
 def _remove_empty(connection: sqlite3.Connection, run_id: str) -> None:

@@ -86,7 +86,7 @@ class Crashes:
         """Note that a worker is gone: a report tells of the test that it ran."""
         self._gone.add(worker)
 
-    def left_behind(self) -> Iterator[tuple[str, str]]:
+    def left_behind(self) -> Iterator[tuple[str, str | None]]:
         """Keep what tests had said whose workers ended before them, with the run.
 
         Answers node id and worker of each.
@@ -97,6 +97,10 @@ class Crashes:
             if left["said"] and not ended:
                 self._keep(self.again(left, worker), CUT_OFF, worker, last=True)
                 yield left["nodeid"], worker
+        for unended_worker, told in self.keeper.open():
+            left = self._left(told.nodeid, unended_worker)
+            self._keep(left, CUT_OFF, unended_worker, last=True)
+            yield told.nodeid, unended_worker
 
     def again(self, payload: Payload, worker: str | None) -> Payload:
         """What a worker says of a test, with the attempts in it that killed others."""

@@ -150,6 +150,14 @@ class Keeper:
             self._settled = True
             self._write()
 
+    def open(self) -> list[tuple[str | None, Told]]:
+        """The tests that have a row and did not end, by worker."""
+        return [
+            (worker, told)
+            for worker, told in self._last.items()
+            if told.written and not told.ended
+        ]
+
     def _written(self, nodeid: str, worker: str | None) -> dict[str, Row]:
         """The rows of a test that are in the store, or on their way there."""
         told = self.last_of(nodeid, worker)

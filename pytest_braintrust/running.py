@@ -179,11 +179,11 @@ class Recorder:
                 self._way.running(payload)
 
     def cut_off(self) -> Payload | None:
-        """The rows of the test that was running when the run ended, if it said any."""
+        """The rows of the test that was running when the run ended, if it has any."""
         running = self._running
         if running is None or running.recording.ended:
             return None
-        if not running.recording.said_anything:
+        if not running.recording.said_anything and not running.recording.told:
             return None
         running.recording.cut_off()
         return self._payload(running.item, running.recording, final=True)

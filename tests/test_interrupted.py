@@ -142,3 +142,29 @@ def test_a_terminated_run(suite: Suite, server: FakeBraintrust, how: list[str]) 
     server.wait_until(arrived, seconds=30)
     pushed = suite.cli("push")
     assert pushed.status == 0, pushed.out + pushed.err
+
+
+IN_TEARDOWN = """\
+import pytest
+
+@pytest.fixture
+def ending():
+    yield
+    raise KeyboardInterrupt
+
+@pytest.mark.braintrust
+def test_says_nothing(ending): pass
+"""
+
+
+def test_an_end_in_a_teardown(
+    suite: Suite, server: FakeBraintrust, how: list[str]
+) -> None:
+    """A body that passed is not measured by half; its row and the count agree."""
+    suite.write(test_end=IN_TEARDOWN).sends_to(server)
+    ran = suite.run_both(*how)
+    assert ran.honest(server) == {"errored": 1}
+    row = ran.row("test_says_nothing")
+    assert outcome(row) == "errored"
+    assert row["scores"] == {}
+    assert CUT_OFF in row["error"]

@@ -307,6 +307,7 @@ def _with_its_end(
     end = End(1 if tests["failed"] + tests["errored"] else 0, tests)
     if KEY in there.metadata:
         end = ends.read(there.metadata)
+        writing.set_fit(store, each.number, fit=end.fit)
     if end.exit_status is not None:
         writing.set_end(
             store, each.number, exit_status=end.exit_status, tests=end.tests or tests

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from pytest_braintrust.child import Child
 from pytest_braintrust.clocks import monotonic, sleep
@@ -42,8 +41,8 @@ class Delivery:
     state: str = "unknown"
     message: str = ""
     _child: Child | None = None
-    #: The store that the child reads: a run's rows may have moved to another since.
-    _directory: Path | None = None
+    #: The store that the child reads: the run's rows may be in another by now.
+    _store: Store | None = None
 
     def start(self, store: Store) -> None:
         """Start the uploader; it asks the server for the project first."""
@@ -89,7 +88,7 @@ class Delivery:
             self._child = Child(request)
         except ChildError:
             self._child = None
-        self._directory = store.directory
+        self._store = store
 
     def _answer(self) -> dict[str, str]:
         if self._child is not None:
@@ -114,7 +113,7 @@ class Delivery:
             sleep(_POLL_SECONDS)
             wait.look()
         wait.count()
-        here = self._directory == wait.store.directory
+        here = self._store is wait.store
         return wait.over or not wait.left or (in_time and child.gave_up and here)
 
     def _here(self, wait: _Wait) -> None:

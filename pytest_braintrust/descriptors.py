@@ -43,6 +43,14 @@ class Descriptor:
         except OSError:
             return False
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether its file has no name any more: nobody else will ever see it."""
+        try:
+            return os.fstat(self.number).st_nlink == 0
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close it, unless it is someone else's by now."""
         if self.is_ours:

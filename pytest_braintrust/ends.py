@@ -7,7 +7,7 @@ each of them has, wherever it runs; so each says when it begins, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_braintrust.api.client import BraintrustClient
@@ -21,11 +21,8 @@ ENDED_WITH, TESTS = "exit_status", "tests"
 #: In their place for a run of several processes: the same of each, by its id.
 SESSIONS = "pytest_braintrust_sessions"
 
-#: False where later runs may not be compared with it by its place in history.
-FIT = "fit"
-
 #: All that is ours of it.
-NAMES = frozenset({ENDED_WITH, FIT, SESSIONS, TESTS})
+NAMES = frozenset({ENDED_WITH, TESTS, SESSIONS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,6 @@ class End:
 
     exit_status: int | None = None
     tests: dict[str, int] = field(default_factory=dict)
-    fit: bool = True
 
 
 def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
@@ -44,12 +40,11 @@ def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
         StoreError: the store could not be read.
     """
     found = sessions.of_run(store, experiment.run_id)
-    unfit = {} if experiment.fit else {FIT: False}
     if any(each.id != experiment.run_id for each in found):
-        return {SESSIONS: {each.id: _of_session(each) for each in found}, **unfit}
+        return {SESSIONS: {each.id: _of_session(each) for each in found}}
     if experiment.exit_status is None:
         return {}
-    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests, **unfit}
+    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests}
 
 
 def _of_session(each: Session) -> dict[str, Any]:
@@ -75,12 +70,11 @@ def tell(store: Store, experiment: StoredExperiment, client: BraintrustClient) -
 def read(metadata: Mapping[str, Any]) -> End:
     """How a run of ours ended, as the metadata of its experiment says."""
     told = metadata.get(SESSIONS)
-    fit = metadata.get(FIT) is not False
     if not isinstance(told, dict):
-        return replace(_read(metadata), fit=fit)
+        return _read(metadata)
     found = [_read(each) if isinstance(each, dict) else End() for each in told.values()]
     status, tests = sessions.summed((each.exit_status, each.tests) for each in found)
-    return End(status, tests, fit)
+    return End(status, tests)
 
 
 def _read(told: Mapping[str, Any]) -> End:

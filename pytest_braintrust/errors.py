@@ -3,6 +3,8 @@
 PluginError
 ├── SettingsError       an option, variable or ini value that cannot be used
 ├── StoreError          the local store cannot be opened, read or written
+│   ├── StoreBusy       another process was writing it all the time
+│   ├── StoreRemoved    its file was removed while it was open
 │   ├── StoreCorrupt    its file is damaged, or no SQLite file
 │   └── StoreTooNew     it was written by a later version of this plugin
 ├── NamingError         what an experiment was called by is unknown or ambiguous
@@ -34,6 +36,14 @@ class SettingsError(PluginError):
 
 class StoreError(PluginError):
     """The local store cannot be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another process was writing the local store for as long as we waited."""
+
+
+class StoreRemoved(StoreError):
+    """The file of the local store was removed while it was open."""
 
 
 class StoreCorrupt(StoreError):

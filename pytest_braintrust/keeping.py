@@ -14,13 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
-from pytest_braintrust.errors import StoreCorrupt, StoreError
+from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreRemoved
 from pytest_braintrust.events import TAIL, Row, teardown_tail
+from pytest_braintrust.locks import locked
 from pytest_braintrust.store import connection, reading, sessions, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.writing import End, NewExperiment, Put
+
+#: How long a test waits for another process that writes to the store.
+_WAIT_SECONDS = 2.0
+#: After a write that failed, the next one is tried after so many seconds at least.
+_AGAIN_SECONDS = 1.0
+
+# In a tuple, because freezegun replaces what it finds by name in modules.
+_CLOCK = (time.monotonic,)
 
 #: Makes what is known of the run's experiment in a project, before its first row.
 Describe = Callable[[str], NewExperiment]
@@ -58,6 +67,8 @@ class Keeper:
     session: NewSession
     #: Rows of this run that should now be in the store.
     recorded: int = 0
+    #: Rows among them that are in an earlier one, as `notes` say.
+    left_behind: int = 0
     problem: str | None = None
     #: What a person should know of where the rows are.
     notes: list[str] = field(default_factory=list)
@@ -66,12 +77,15 @@ class Keeper:
     _owed: list[_Owed] = field(default_factory=list)
     _last: dict[str | None, Told] = field(default_factory=dict)
     _settled: bool = False
+    #: When to try again after a write that failed.
+    _again: float = 0.0
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
 
     def begin(self) -> None:
         """Let other processes of the run know of this one, where they can."""
         with contextlib.suppress(StoreError):
+            self.store.wait_for_others(_WAIT_SECONDS)
             self._session_number()
 
     def keep(
@@ -148,6 +162,8 @@ class Keeper:
         """Try once more to write what is owed, and let threads no longer add to it."""
         with self._lock:
             self._settled = True
+            with contextlib.suppress(StoreError):
+                self.store.wait_for_others(connection.BUSY_SECONDS)
             self._write()
 
     def open(self) -> list[tuple[str | None, Told]]:
@@ -179,17 +195,42 @@ class Keeper:
         self._owed += [_Owed(row, Put(row, final, gone)) for row in rows]
 
     def _write(self) -> None:
-        if not self._owed:
+        began = _CLOCK[0]()
+        if not self._owed or (began < self._again and not self._settled):
             return
         try:
+            self._try_to_write()
+        except StoreError as error:
+            self.problem = str(error)
+            # All that is owed is tried anew each time, and a wait may be long.
+            ended = _CLOCK[0]()
+            self._again = ended + max(_AGAIN_SECONDS, 2 * (ended - began))
+
+    def _try_to_write(self) -> None:
+        try:
             self._write_once()
-        except StoreError:
+        except StoreBusy as error:
+            if not self._settled:
+                raise
+            self._write_elsewhere(error)
+        except StoreError as error:
+            self._write_again(error)
+
+    def _write_again(self, error: StoreError) -> None:
+        try:
             # A test may have closed our file: a fresh connection tells.
-            try:
-                self._reopen()
-                self._write_once()
-            except StoreError as error:
-                self.problem = str(error)
+            self._reopen(error)
+            self._write_once()
+        except StoreBusy:
+            raise
+        except StoreError as still:
+            self._write_elsewhere(still)
+
+    def _write_elsewhere(self, error: StoreError) -> None:
+        store, note = _open_elsewhere(error)
+        # For good: a run whose rows alternate between two stores is of no use.
+        self._use(store, note, left_behind=self._count_here())
+        self._write_once()
 
     def _write_once(self) -> None:
         writing.change(
@@ -213,33 +254,109 @@ class Keeper:
             self._experiments[project] = found
         return found
 
-    def _reopen(self) -> None:
+    def _reopen(self, error: StoreError) -> None:
+        directory = self.store.directory
+        if isinstance(error, StoreRemoved):
+            self._restore(error)
         self.store.abandon()
-        self.store, note = open_somewhere(self.store.directory)
+        # Damage in its midst shows when that is read, not when the file is opened.
+        if isinstance(error, StoreCorrupt):
+            self._use(*_in_place_of_corrupt(directory))
+        else:
+            self._use(*_open_in_place(directory))
+
+    def _restore(self, error: StoreRemoved) -> None:
+        try:
+            self.store.restore()
+            self.notes.append(f"{error}; what was in it is there again")
+        except StoreError:
+            # What is missing then is counted at the end.
+            self.notes.append(str(error))
+
+    def _use(self, store: Store, note: str | None, *, left_behind: int = 0) -> None:
         self.notes += [note] if note else []
+        if left_behind:
+            rows = f"{left_behind} earlier row{'s' if left_behind > 1 else ''}"
+            self.notes.append(f"{rows} of this run stayed in {self.store.directory}")
+        self.left_behind += left_behind
+        self.store.abandon()
+        self.store = store
         self._experiments.clear()
         self._session = None
+        store.wait_for_others(_WAIT_SECONDS)
+
+    def _count_here(self) -> int:
+        try:
+            return reading.session_counts(self.store, self.session.id).recorded
+        except StoreError:
+            return 0
 
 
-def open_somewhere(directory: Path) -> tuple[Store, str | None]:
+def open_somewhere(
+    directory: Path, look: Callable[[Store], object] = lambda store: None
+) -> tuple[Store, str | None]:
     """Open the store, or one that can be used in its place, and say so.
 
     A file that is no store is set aside, never deleted. Where the directory cannot be
     used at all the rows go to a new one among the system's temporary files.
 
+    Args:
+        directory: Where it is, or is to be.
+        look: Reads in it what is needed first; that may show that it is damaged.
+
     Raises:
         StoreError: no store can be opened anywhere.
     """
     try:
-        return connection.open_store(directory), None
-    except StoreCorrupt:
-        return _in_place_of_corrupt(directory)
+        return _open_in_place(directory, look)
     except StoreError as error:
-        fallback = Path(tempfile.mkdtemp(prefix="pytest-braintrust-"))
-        return connection.open_store(fallback), f"{error}; rows are kept in {fallback}"
+        store, note = _open_elsewhere(error)
+        return _looked_at(store, look), note
 
 
-def _in_place_of_corrupt(directory: Path) -> tuple[Store, str]:
-    aside = connection.set_aside(directory, time.strftime("%Y%m%d-%H%M%S"))
-    message = f"the store at {directory} could not be read; it is set aside as {aside}"
-    return connection.open_store(directory), message
+def _open_in_place(
+    directory: Path, look: Callable[[Store], object] = lambda store: None
+) -> tuple[Store, str | None]:
+    try:
+        return _looked_at(connection.open_store(directory), look), None
+    except StoreCorrupt:
+        store, note = _in_place_of_corrupt(directory)
+        return _looked_at(store, look), note
+
+
+def _in_place_of_corrupt(directory: Path) -> tuple[Store, str | None]:
+    try:
+        with locked(directory, "set-aside"):
+            return _whole_or_new(directory)
+    except OSError as error:
+        msg = f"cannot set the store at {directory} aside: {error.strerror}"
+        raise StoreError(msg) from error
+
+
+def _whole_or_new(directory: Path) -> tuple[Store, str | None]:
+    try:
+        # Another process may have been here before us, and has a new one already.
+        return _looked_at(connection.open_store(directory), Store.check), None
+    except StoreCorrupt:
+        aside = connection.set_aside(directory, time.strftime("%Y%m%d-%H%M%S"))
+    note = f"the store at {directory} could not be read; it is set aside as {aside}"
+    return connection.open_store(directory), note
+
+
+def _looked_at(store: Store, look: Callable[[Store], object]) -> Store:
+    try:
+        look(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open_elsewhere(error: StoreError) -> tuple[Store, str]:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="pytest-braintrust-"))
+    except OSError as none:
+        msg = f"{error}; nor can rows be kept among temporary files: {none.strerror}"
+        raise StoreError(msg) from none
+    note = f"{error}; rows are kept in {directory}: give commands --store {directory}"
+    return connection.open_store(directory), note

@@ -231,9 +231,11 @@ class Starter:
             selection=run.metadata.get(selection.KEY),
         )
         try:
-            store, note = open_somewhere(settings.store)
             elsewhere = settings.connection is not None
-            judge.choose(store, run.project, elsewhere=elsewhere)
+            store, note = open_somewhere(
+                settings.store,
+                lambda store: judge.choose(store, run.project, elsewhere=elsewhere),
+            )
         except BaselineError as error:
             msg = f"--braintrust-baseline: {error}"
             raise pytest.UsageError(msg) from None
@@ -505,15 +507,15 @@ class Controller:
     def _end(self, session: pytest.Session, exit_status: int) -> None:
         self._keeper.settle()
         problems = self._finish(exit_status)
-        ran = exit_status != pytest.ExitCode.USAGE_ERROR
-        if ran:
-            self._judge_run()
         if self._delivery is not None:
             self._teller.wait(self._delivery, self._keeper.store)
-        if not ran:
+        if exit_status == pytest.ExitCode.USAGE_ERROR:
             # No test ran, and pytest says why.
             return
+        if self._seeker is not None:
+            self._seeker.finish(self._settings.flush_timeout)
         report = self._reported(problems)
+        self._note_unfit(report)
         self._apply_gates(session, report)
         self._publish(report)
 
@@ -580,6 +582,7 @@ class Controller:
             store=self._shown(self._directory),
             upload=_upload(self._settings),
             recorded=self._keeper.recorded,
+            elsewhere=self._keeper.left_behind,
             problems=tuple(dict.fromkeys(problems)),
             unjudged=() if found else tuple(gates.unjudged(self._judge.asked.gates)),
             **self._shared_run(),
@@ -600,19 +603,15 @@ class Controller:
         going_on = [each for each in all_ if each.finished_at is None]
         return {"own": own, "joined": Joined(name, len(all_), len(going_on))}
 
-    def _judge_run(self) -> None:
-        """Note which experiments say too little, or too bad, to be a baseline.
-
-        While the last rows are sent, and before Braintrust is told of the end.
-        """
-        if self._seeker is not None:
-            self._seeker.finish(self._settings.flush_timeout)
-        store = self._keeper.store
-        # A store that cannot be read is told of with the report.
+    def _note_unfit(self, report: RunReport) -> None:
+        """Note which experiments say too little, or too bad, to be a baseline."""
+        judged = (each.judgement for each in report.experiments)
+        unfit = [each for each in judged if each is not None and not each.fit]
+        # A store that cannot be written has been told of by now.
         with suppress(StoreError):
-            for each in reading.experiments(store, run_id=self._run.run_id):
-                if not self._judge.judge(store, each).fit:
-                    writing.set_fit(store, each.number, fit=False)
+            for each in unfit:
+                number = each.experiment.number
+                writing.set_fit(self._keeper.store, number, fit=False)
 
     def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
         """Turn failed gates into pytest's exit status: the one place that does."""

@@ -140,6 +140,8 @@ class Suite:
     plugins: list[str] = field(default_factory=lambda: ["pytest_braintrust.plugin"])
     environment: dict[str, str] = field(default_factory=dict)
     autoload: bool = False
+    #: What every run is started by, such as a command that takes rights away.
+    wrapper: tuple[str, ...] = ()
 
     def write(self, **files: str) -> Suite:
         """Write modules, by name without `.py`."""
@@ -178,7 +180,7 @@ class Suite:
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
         named = [word for each in self.plugins for word in ("-p", each)]
-        return [sys.executable, "-m", "pytest", *named, *arguments]
+        return [*self.wrapper, sys.executable, "-m", "pytest", *named, *arguments]
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         """Start a run and do not wait for it."""

@@ -56,6 +56,8 @@ class RunReport:
     upload: Upload
     #: Rows that reports brought; fewer in the store means that some are missing.
     recorded: int
+    #: Those that are in another store, as `problems` say.
+    elsewhere: int = 0
     #: What went wrong with the run's rows, in words.
     problems: tuple[str, ...] = ()
     #: What gates say where there is nothing to judge.
@@ -81,6 +83,11 @@ class RunReport:
             for verdict in _verdicts(each)
             if verdict.absent is None or missed[verdict.absent] == len(judged)
         )
+
+    @property
+    def missing(self) -> int:
+        """How many rows are in no store."""
+        return max(0, self.recorded - self.elsewhere - self.rows.recorded)
 
     @property
     def rows(self) -> RowCounts:

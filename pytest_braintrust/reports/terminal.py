@@ -42,11 +42,9 @@ def trouble(report: RunReport, *, width: int) -> list[Line]:
 
 def warnings(report: RunReport) -> Iterator[Line]:
     """What must be said in every mode, also where the section is left out."""
-    missing = report.recorded - report.rows.recorded
-    if missing > 0:
-        yield Line(
-            f"MISSING: {missing} of {report.recorded} rows are not in the store", "red"
-        )
+    if report.missing:
+        text = f"{report.missing} of {report.recorded} rows are not in the store"
+        yield Line(f"MISSING: {text}", "red")
     for problem in report.problems:
         yield Line(short(problem), "red")
     yield from gates(report)

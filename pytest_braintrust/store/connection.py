@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pytest_braintrust import descriptors, folder
 from pytest_braintrust.descriptors import Descriptor, given_back
-from pytest_braintrust.errors import StoreCorrupt, StoreError, StoreTooNew
+from pytest_braintrust.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+    StoreRemoved,
+    StoreTooNew,
+)
+from pytest_braintrust.locks import locked
 from pytest_braintrust.store.schema import MIGRATIONS
 
 FILE_NAME = "store.sqlite3"
@@ -20,11 +27,12 @@ FILE_NAME = "store.sqlite3"
 #: SQLite's further files, the store's own last.
 _SUFFIXES = ("-wal", "-shm", "")
 
-#: What stands for the places in a statement, in their order or by their names.
-Values: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
-
 #: How long one process waits while another one commits.
-BUSY_SECONDS = 20.0
+BUSY_SECONDS = 10.0
+
+#: SQLITE_BUSY and SQLITE_LOCKED, and how they read where no code is given.
+_BUSY = {5, 6}
+_BUSY_TEXT = "is locked"
 
 #: SQLITE_CORRUPT and SQLITE_NOTADB, and how they read where no code is given.
 _DAMAGED = {11, 26}
@@ -80,7 +88,7 @@ class Store:
         finally:
             self._leave_transaction()
 
-    def query(self, sql: str, values: Values = ()) -> Iterator[sqlite3.Row]:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
         self._check()
         try:
@@ -91,9 +99,28 @@ class Store:
         except sqlite3.Error as error:
             raise _translated(self.directory, error) from error
 
-    def one(self, sql: str, values: Values = ()) -> sqlite3.Row | None:
+    def one(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         """The first row that a SELECT finds."""
         return next(iter(list(self.query(sql, values))), None)
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Set how long a transaction waits for that of another process.
+
+        Raises:
+            StoreError: the connection is broken.
+        """
+        self.one(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+    def check(self) -> None:
+        """Look through all of the file.
+
+        Raises:
+            StoreCorrupt: it is damaged.
+        """
+        found = self.one("PRAGMA integrity_check(1)")
+        if found is None or found[0] != "ok":
+            msg = f"the store at {self.directory} failed: {found and found[0]}"
+            raise StoreCorrupt(msg)
 
     def compact(self) -> None:
         """Make the file as small as its content.
@@ -123,16 +150,39 @@ class Store:
         except OSError:
             # Closing it would close files of a test, and write to them before that.
             _NEVER_CLOSED.append(self.connection)
+        finally:
+            # A second time, these numbers may be those of any file.
+            self.descriptors = {}
 
-    def _check(self) -> None:
-        """Refuse to write where SQLite's descriptors are those of a test's files.
+    def restore(self) -> None:
+        """Write a file that was removed anew where it was, as long as it is open.
 
         Raises:
-            StoreError: a test closed them.
+            StoreError: another one is there already, or it cannot be written.
+        """
+        _make(self.directory)
+        path = self.directory / FILE_NAME
+        try:
+            (mode,) = self.connection.execute("PRAGMA journal_mode").fetchone()
+            self.connection.execute("VACUUM INTO ?", (str(path),))
+            with closing(sqlite3.connect(path)) as restored:
+                restored.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.Error as error:
+            raise _translated(self.directory, error) from error
+
+    def _check(self) -> None:
+        """Refuse to write where SQLite's descriptors are of no use.
+
+        Raises:
+            StoreRemoved: what they write goes nowhere.
+            StoreError: a test closed them, and they may be those of its files.
         """
         if not all(each.is_ours for each in self.descriptors):
             msg = f"something closed the files of the store at {self.directory}"
             raise StoreError(msg)
+        if any(each.is_removed for each in self.descriptors):
+            msg = f"something removed the files of the store at {self.directory}"
+            raise StoreRemoved(msg)
 
     def _leave_transaction(self) -> None:
         try:
@@ -148,6 +198,7 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
 
     Raises:
         StoreTooNew: a later version of this plugin wrote it.
+        StoreCorrupt: what is there is no store.
         StoreError: it is not there and not to be made, or cannot be opened.
     """
     path = directory / FILE_NAME
@@ -156,14 +207,15 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
     elif not path.exists():
         msg = f"there is no store at {directory}; run `pytest --braintrust` first"
         raise StoreError(msg)
+    if not path.is_file():
+        msg = f"the store at {directory} failed: {FILE_NAME} is no file"
+        raise StoreCorrupt(msg)
     try:
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        _prepare(connection, directory)
+        connection = _opened(path)
     except sqlite3.Error as error:
         raise _translated(directory, error) from error
+    except OSError as error:
+        raise _unwritable(directory, error) from error
     files = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
     return Store(directory, connection, os.getpid(), descriptors.found(files))
 
@@ -176,23 +228,72 @@ def _make(directory: Path) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        msg = f"cannot write the store at {directory}: {error.strerror or error}"
-        raise StoreError(msg) from error
+        raise _unwritable(directory, error) from error
 
 
-def _prepare(connection: sqlite3.Connection, directory: Path) -> None:
-    # Where the file system has no shared memory, SQLite answers with another mode
-    # than WAL and goes on: slower, as safe.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+def _unwritable(directory: Path, error: OSError) -> StoreError:
+    why = error.strerror or error
+    return StoreError(f"cannot write the store at {directory}: {why}")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection to the file, made ready by one process if it is not yet."""
+    if path.stat().st_size:
+        with suppress(sqlite3.OperationalError):
+            return _prepared(path, wal=False)
+    with locked(path.parent, "open"):
+        try:
+            return _prepared(path, wal=True)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise
+        _leave_wal(path)
+        return _prepared(path, wal=False)
+
+
+def _prepared(path: Path, *, wal: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        _prepare(connection, path.parent, wal=wal)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _leave_wal(path: Path) -> None:
+    """Let a file have the plain journal: slower, and as safe.
+
+    SQLite tries what WAL needs, memory that processes share, only after it made a file
+    one with WAL. Where the file system has none of that, as some of networks and
+    containers, one process can open it then, and alone.
+    """
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _prepare(connection: sqlite3.Connection, directory: Path, *, wal: bool) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    if _version(connection) == len(MIGRATIONS):
-        return
+    # Once, when the file is new: it stays what it is then.
+    if wal and _version(connection) == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    # A plain journal may damage the file where the machine dies, unless it is synced.
+    level = "NORMAL" if mode == "wal" else "FULL"
+    connection.execute(f"PRAGMA synchronous = {level}")
+    if _version(connection) != len(MIGRATIONS):
+        _migrate(connection, directory)
+
+
+def _migrate(connection: sqlite3.Connection, directory: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")  # one process migrates, the others wait
     version = _version(connection)
     if version > len(MIGRATIONS):
-        connection.execute("ROLLBACK")
         msg = (
             f"the store at {directory} was written by a later version of "
             "pytest-braintrust; update it, or move that folder away"
@@ -218,6 +319,8 @@ def set_aside(directory: Path, mark: str) -> Path:
     """
     path = directory / FILE_NAME
     aside = directory / f"{FILE_NAME}.corrupt-{mark}"
+    while aside.exists():
+        aside = aside.with_name(f"{aside.name}-again")
     try:
         for suffix in _SUFFIXES:
             part = path.with_name(path.name + suffix)
@@ -231,6 +334,19 @@ def set_aside(directory: Path, mark: str) -> Path:
 
 def _translated(directory: Path, error: sqlite3.Error) -> StoreError:
     text = f"the store at {directory} failed: {error}"
-    code = getattr(error, "sqlite_errorcode", None)  # from Python 3.11 on
-    damaged = code in _DAMAGED or any(each in str(error) for each in _DAMAGED_TEXTS)
+    if _is_busy(error):
+        return StoreBusy(text)
+    damaged = _code(error) in _DAMAGED or any(
+        each in str(error) for each in _DAMAGED_TEXTS
+    )
     return StoreCorrupt(text) if damaged else StoreError(text)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return _code(error) in _BUSY or _BUSY_TEXT in str(error)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 before Python 3.11, which does not tell."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from pytest_braintrust import ends, remote_baseline, rendezvous
+from pytest_braintrust import remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
@@ -167,6 +167,17 @@ class Upload:
                 until = monotonic() + seconds
             pause = self.pause(_DRAINING)
 
+    def tell_ends(self) -> None:
+        """Say on Braintrust that the run ended; what it came to is in its rows anyway."""
+        found = reading.of_session(self._store, self._session_id)
+        for experiment in found:
+            if experiment.id in self._given_up or self._stop():
+                continue
+            try:
+                self._sender.tell_end(experiment)
+            except (ApiError, StoreError):
+                return
+
     def _waiting(self) -> list[StoredExperiment]:
         found = reading.waiting(self._store, self._session_id)
         return [each for each in found if each.id not in self._given_up]
@@ -197,17 +208,8 @@ def follow(
         while not ended.wait(max(_PAUSE, upload.pause(_TROUBLED))):
             upload.step(final_only=True)
         upload.drain()
-        _tell_ends(store, session_id, client)
+        upload.tell_ends()
     return not reading.unsent_count(store, session_id)
-
-
-def _tell_ends(store: Store, session_id: str, client: BraintrustClient) -> None:
-    """Say on Braintrust that the run ended; what it came to is in its rows anyway."""
-    for experiment in reading.of_session(store, session_id):
-        try:
-            ends.tell(store, experiment, client)
-        except (ApiError, StoreError):
-            return
 
 
 def send_here(
@@ -226,7 +228,9 @@ def send_here(
     with BraintrustClient.for_connection(
         server, policy=ONCE, timeouts=timeouts
     ) as client:
-        Upload(store, session_id, client, stop).drain(seconds)
+        upload = Upload(store, session_id, client, stop)
+        upload.drain(seconds)
+        upload.tell_ends()
 
 
 def find_experiment(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from conftest import Ran, Suite
 from fake_braintrust import FakeBraintrust, Fault, Request, answer, hang, reset
 from test_recording import CAPITALS
 
+from pytest_braintrust.ends import ENDED_WITH
+
 INSERT = r"/insert$"
 
 #: Finds the uploader of a run from inside of it.
@@ -145,6 +147,7 @@ def test_without_a_process_the_end_does_it_all(
     assert ran.status == 0, ran.out + ran.err
     assert "braintrust: " not in ran.out.partition("= braintrust =")[0]
     delivered(ran, server, 3)
+    assert server.experiments[0]["metadata"][ENDED_WITH] == 0
     server.revoke_key(server.api_key)
     again = suite.run()
     assert again.status == 4
@@ -464,3 +467,29 @@ def test_the_key_is_nowhere(
     rows = server.rows(server.experiments[0]["id"])
     assert len(rows) == 2
     assert key not in str(rows)
+
+
+def test_a_key_of_the_command_line_is_nowhere_else(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Given as an option, in `PYTEST_ADDOPTS` too, it goes no further than pytest."""
+    key = f"key-{uuid4()}"
+    server.add_key(key)
+    text = HELPERS + (
+        "def test_look(bt_score):\n"
+        "    child = Path(f'/proc/{uploader()}/environ').read_bytes()\n"
+        "    bt_score(output=os.environ['PYTEST_ADDOPTS'].split()[-1].encode() in child)"
+    )
+    suite.write(test_look=text).sends_to(server)
+    del suite.environment["BRAINTRUST_API_KEY"]
+    suite.environment["PYTEST_ADDOPTS"] = f"--braintrust-api-key {key}"
+    ran = suite.run()
+    delivered(ran, server, 1)
+    assert ran.row("test_look")["output"] is False
+    (experiment,) = server.experiments
+    assert experiment["metadata"]["arguments"][:2] == [
+        "--braintrust-api-key",
+        "[redacted]",
+    ]
+    assert not suite.holding(key)
+    assert key not in ran

@@ -18,6 +18,9 @@ from pytest_braintrust.outcomes import Outcome
 if TYPE_CHECKING:
     import pytest
 
+#: Under this name workers are told of the run, and tell at their end.
+KEY = "braintrust"
+
 _ATTRIBUTE = "braintrust_payload"
 _DATASETS = "braintrust_datasets"
 

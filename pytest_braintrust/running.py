@@ -23,6 +23,10 @@ _FREE_SECONDS = 0.2
 _SHARE = 0.1
 
 
+#: The name of the plugin that records.
+RECORDER = "pytest-braintrust-recorder"
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """How rows leave this process other than with a report."""

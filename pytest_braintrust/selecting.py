@@ -50,3 +50,19 @@ class OnlyWorse:
             others = [item for item in items if id(item) not in kept]
             config.hook.pytest_deselected(items=others)
             items[:] = worse
+
+
+def select(
+    config: pytest.Config, *, number: int, record_all: bool, only: Collection[str]
+) -> None:
+    """Let the collection of this process make trials, and keep what got worse.
+
+    Args:
+        config: The process's configuration.
+        number: How many trials a test has whose marker does not say.
+        record_all: Whether all tests are recorded, and so have trials.
+        only: The tests that got worse, where no others are to run; or none.
+    """
+    config.pluginmanager.register(Trials(number, record_all=record_all))
+    if only:
+        config.pluginmanager.register(OnlyWorse(only))

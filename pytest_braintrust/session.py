@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +30,25 @@ from pytest_braintrust import (
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.clocks import now
-from pytest_braintrust.crashes import Crashes
 from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Finder, Run, describe
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
-from pytest_braintrust.events import Row
-from pytest_braintrust.journal import Journal
+from pytest_braintrust.intake import Intake
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.obtaining import Source
 from pytest_braintrust.publishing import Places, commands, properties, publish
-from pytest_braintrust.relay import Payload
 from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
-from pytest_braintrust.running import Recorder, Rules, Way
+from pytest_braintrust.running import RECORDER, Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.seeking import Seeker
-from pytest_braintrust.selecting import OnlyWorse, Trials
-from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
+from pytest_braintrust.selecting import select
+from pytest_braintrust.settings import Settings
 from pytest_braintrust.store import reading, sessions, writing
 from pytest_braintrust.store.sessions import NewSession
-from pytest_braintrust.tally import CRASH, Tally
 from pytest_braintrust.telling import Teller
-
-_RECORDER = "pytest-braintrust-recorder"
-_KEY = "braintrust"
+from pytest_braintrust.worker import Worker, told_to_workers
 
 
 def start(config: pytest.Config) -> None:
@@ -67,7 +61,7 @@ def start(config: pytest.Config) -> None:
     if workerinput is not None:
         _share_key(config)
         # A controller that is not ours (another version, or none) tells nothing.
-        if _KEY in workerinput:
+        if relay.KEY in workerinput:
             worker = Worker(config, workerinput)
             config.pluginmanager.register(worker, "pytest-braintrust-worker")
         return
@@ -99,113 +93,6 @@ def _share_key(config: pytest.Config) -> None:
         patch = pytest.MonkeyPatch()
         patch.setenv("BRAINTRUST_API_KEY", key.strip())
         config.add_cleanup(patch.undo)
-
-
-def _select(config: pytest.Config, rules: Rules, run: Run) -> None:
-    """Let the collection of this process make trials, and keep what got worse."""
-    trials = Trials(rules.trials, record_all=rules.record_all)
-    config.pluginmanager.register(trials)
-    if run.only:
-        config.pluginmanager.register(OnlyWorse(run.only))
-
-
-class Worker:
-    """In a worker of pytest-xdist: records; the rows leave with the reports."""
-
-    def __init__(self, config: pytest.Config, workerinput: dict[str, Any]) -> None:
-        given = workerinput[_KEY]
-        self._config = config
-        self._id: str = workerinput["workerid"]
-        self._rules = Rules(
-            given["record_all"], frozenset(given["infrastructure"]), given["trials"]
-        )
-        self._editor = RowEditor(config, given["api_key"])
-        self._late: dict[str, Row] = {}
-        self._recorder: Recorder | None = None
-        run = self._run = Run(**given["run"])
-        connection = given["connection"]
-        directory = _shared(given)
-        finder = Finder(
-            run.experiment,
-            Connection(**connection) if connection else None,
-            None if directory is None else str(directory),
-        )
-        config.stash[FINDER] = finder.find
-        config.stash[collecting.SOURCE] = _source(config, given, directory)
-        self._journal: Journal | None = None
-        if directory is not None:
-            folder = journal.folder_of(directory, run.session_id)
-            self._journal = Journal.of(folder, self._id)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionstart(self) -> None:
-        way = Way(
-            late=self._hand_late,
-            running=self._journal.write if self._journal else None,
-            with_setup=self._journal is None,
-        )
-        self._recorder = Recorder(
-            self._rules, editor=self._editor, way=way, worker=self._id
-        )
-        self._config.pluginmanager.register(self._recorder, _RECORDER)
-        _select(self._config, self._rules, self._run)
-
-    # Before pytest-xdist tells that it is done.
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        names = {item.nodeid for item in session.items}
-        if self._journal is not None and len(names) < len(session.items):
-            record_all = self._rules.record_all
-            shared = cases.shared_ids(session.items, record_all=record_all)
-            self._journal.write_shared(shared)
-        datasets = collecting.used(session.items)
-        if datasets:
-            self._run.datasets.update(datasets)
-            herald = collecting.Herald(self._config, datasets)
-            self._config.pluginmanager.register(herald)
-
-    def _hand_late(self, payload: Payload) -> None:
-        for row in payload["rows"] or []:
-            self._late[row["id"]] = row
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        # What threads said after their test ended has no report to travel with, nor
-        # has a test that was cut off.
-        self._config.workeroutput[_KEY] = {  # type: ignore[attr-defined]
-            "late": list(self._late.values()),
-            "cut_off": self._recorder.cut_off() if self._recorder else None,
-            "failures": self._editor.failures,
-            "recorded": self._recorded(session),
-        }
-
-    def _recorded(self, session: pytest.Session) -> str:
-        """A digit for each test, 1 where it records: of those that died we know less."""
-        flags = (
-            cases.is_recorded(item, record_all=self._rules.record_all)
-            for item in session.items
-        )
-        return "".join("1" if flag else "0" for flag in flags)
-
-
-def _source(
-    config: pytest.Config, given: dict[str, Any], directory: Path | None
-) -> Source:
-    """Where the datasets of a worker come from: where those of its controller do."""
-    source: dict[str, Any] = dict(given["source"])
-    reach = source["connection"]
-    source["connection"] = Connection(**reach) if reach else None
-    source["directory"] = directory or config.rootpath / STORE_DIRECTORY
-    source["run"] = collecting.run_of(config)
-    return Source(**source)
-
-
-def _shared(given: dict[str, Any]) -> Path | None:
-    """The store's directory where this worker sees the controller's disk."""
-    directory = Path(given["directory"])
-    same_machine: bool = given["host"] == socket.gethostname()
-    folder = journal.folder_of(directory, given["run"]["session_id"])
-    return directory if same_machine and folder.is_dir() else None
 
 
 class Starter:
@@ -262,8 +149,13 @@ class Starter:
         source = replace(Source.of(settings, None), directory=store.directory)
         config.stash[collecting.SOURCE] = source
         config.pluginmanager.register(controller, "pytest-braintrust-controller")
-        config.pluginmanager.register(controller.recorder, _RECORDER)
-        _select(config, controller.rules, run)
+        config.pluginmanager.register(controller.recorder, RECORDER)
+        select(
+            config,
+            number=settings.trials,
+            record_all=settings.record_all,
+            only=run.only,
+        )
         config.add_cleanup(controller.close)
         controller.start()
 
@@ -288,15 +180,17 @@ class Controller:
         self._keeper = keeper
         editor = self._editor = RowEditor(config, settings.api_key)
         self._pid = os.getpid()
-        self._tally = Tally()
         self._teller = Teller(config)
         self._delivery = _delivery(settings, run)
         self._seeker = _seeker(settings, judge, run)
         self._journals = journal.folder_of(keeper.store.directory, run.session_id)
-        self._crashes = Crashes(keeper, editor, self._journals)
-        #: What workers collected, and which of it they said is recorded.
-        self._ids: Sequence[str] = ()
-        self._recorded: set[str] = set()
+        self._intake = Intake(
+            keeper,
+            editor,
+            self._journals,
+            record_all=settings.record_all,
+            grouped=config.getoption("dist", default="no") == "loadgroup",
+        )
         self._report: RunReport | None = None
         self.rules = Rules(
             settings.record_all, settings.infrastructure_errors, settings.trials
@@ -342,69 +236,31 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         if self._config.getoption("dist", default="no") == "each":
-            self._tally.copies = len(specs)
-            self._crashes.repeats = False
+            self._intake.each_runs_all(len(specs))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        connection = self._settings.connection
-        node.workerinput[_KEY] = {
-            "run": asdict(self._run),
-            "record_all": self._settings.record_all,
-            "trials": self._settings.trials,
-            "infrastructure": sorted(self._settings.infrastructure_errors),
-            "api_key": self._settings.api_key,
-            "connection": asdict(connection) if connection else None,
-            "source": self._source(),
-            "directory": str(self._directory),
-            "host": socket.gethostname(),
-        }
-
-    def _source(self) -> dict[str, Any]:
-        source = asdict(Source.of(self._settings, None))
-        del source["directory"]
-        return source
+        told = told_to_workers(self._run, self._settings, self._directory)
+        node.workerinput[relay.KEY] = told
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(
         self, node: Any, ids: Sequence[str]
     ) -> None:
-        self._ids = ids
-        self._tally.collected_by_worker(len(ids))
-        # Of a worker elsewhere it is not known here which of its tests record.
-        shared = Journal.of(self._journals, node.gateway.id).read_shared()
-        if shared is None:
-            shared = [self._clean(each) for each in ids]
+        shared = self._intake.collected_by_worker(node.gateway.id, ids)
         self._teller.note_shared_ids(shared)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        worker: str = node.gateway.id
-        if error:
-            self._crashes.gone(worker)
-        self._take_output(node, worker)
-
-    def _take_output(self, node: Any, worker: str) -> None:
-        # A worker that died never got to give its output.
-        output = getattr(node, "workeroutput", None) or {}
-        # Taken, because a worker that was interrupted goes down twice.
-        told = output.pop(_KEY, {})
-        self._keeper.amend(told.get("late", []))
-        self._editor.failures.update(told.get("failures", {}))
-        pairs = zip(self._ids, told.get("recorded") or "", strict=False)
-        self._recorded.update(self._clean(each) for each, flag in pairs if flag == "1")
-        cut_off = told.get("cut_off")
-        if cut_off is not None:
-            self._crashes.cut_off(cut_off, worker)
-            self._tally.lost(cut_off["nodeid"], worker)
+        self._intake.down(node, died=bool(error))
 
     # The session
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        self._tally.uncollected += report.failed
+        self._intake.tally.uncollected += report.failed
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._tally.collected = len(session.items)
+        self._intake.tally.collected = len(session.items)
         self._run.datasets.update(collecting.used(session.items))
         record_all = self._settings.record_all
         shared = cases.shared_ids(session.items, record_all=record_all)
@@ -442,19 +298,10 @@ class Controller:
         self._run.datasets.update(relay.detach_datasets(report))
         if self._forked:
             return
-        node = getattr(report, "node", None)
-        worker: str | None = None if node is None else node.gateway.id
-        nodeid = self._clean(report.nodeid)
-        outcome = None if payload is None else payload["outcome"]
-        ended = self._tally.saw(report, worker, nodeid, outcome)
-        if payload is not None:
-            self._take(payload, report, worker, ended=ended)
-            if self._junit and report.when == "teardown":
-                told = self._keeper.last_of(payload["nodeid"], worker)
-                rows = told.rows.values() if told else ()
-                report.user_properties += properties(rows)
-        if report.when == CRASH:
-            self._crashes.saw(nodeid, report.longreprtext, worker, last=ended)
+        self._intake.report(report, payload)
+        if self._junit and payload is not None and report.when == "teardown":
+            rows = self._intake.rows_of(report, payload)
+            report.user_properties += properties(rows)
 
     # Around the end of pytest-xdist's workers, whatever interrupts that, and inside
     # of the terminal's own wrapper, which has the summary shown.
@@ -486,23 +333,13 @@ class Controller:
                 root = self._config.rootpath
                 self._teller.command(commands(report, github, root))
 
-    def _take(
-        self,
-        payload: Payload,
-        report: pytest.TestReport,
-        worker: str | None,
-        *,
-        ended: bool,
-    ) -> None:
-        payload = self._crashes.again(payload, worker)
-        nodeid, rows = payload["nodeid"], payload["rows"]
-        if rows is not None and report.when == "setup" and report.passed:
-            self._keeper.hold(nodeid, rows, worker)
-        elif rows is not None:
-            failed = payload["failed"]
-            self._keeper.keep(nodeid, rows, final=ended, failed=failed, worker=worker)
-        elif ended:
-            self._keeper.end(nodeid, payload["teardown"], worker)
+    def _take_what_is_left(self, session: pytest.Session) -> None:
+        for node, report in relay.unread(self._config):
+            if report is None:
+                self._intake.down(node, died=False)
+            else:
+                self.pytest_runtest_logreport(report)
+        self._intake.rest(self.recorder.cut_off(), session.items)
 
     def _end(self, session: pytest.Session, exit_status: int) -> None:
         self._keeper.settle()
@@ -519,38 +356,6 @@ class Controller:
         self._apply_gates(session, report)
         self._publish(report)
 
-    def _take_what_is_left(self, session: pytest.Session) -> None:
-        """Keep what tests had said that were running when the run ended."""
-        for node, report in relay.unread(self._config):
-            if report is None:
-                self._take_output(node, node.gateway.id)
-            else:
-                self.pytest_runtest_logreport(report)
-        cut_off = self.recorder.cut_off()
-        if cut_off is not None:
-            self._crashes.cut_off(cut_off, None)
-            self._tally.lost(cut_off["nodeid"], None)
-        for nodeid, worker in self._crashes.left_behind():
-            self._tally.lost(nodeid, worker)
-        self._crashes.settle(lambda nodeid: self._is_recorded(session, nodeid))
-
-    def _is_recorded(self, session: pytest.Session, nodeid: str) -> bool:
-        """Whether a test is recorded of which nothing more is known than its name."""
-        return (
-            self._settings.record_all
-            or nodeid in self._recorded
-            or any(
-                cases.is_recorded(item, record_all=False)
-                for item in session.items
-                if cases.clean_nodeid(item) == nodeid
-            )
-        )
-
-    def _clean(self, nodeid: str) -> str:
-        """A node id without what pytest-xdist adds to it."""
-        groups = self._config.getoption("dist", default="no") == "loadgroup"
-        return cases.without_group(nodeid) if groups else nodeid
-
     def _finish(self, exit_status: int) -> list[str]:
         """Note the end in the store; answers what went wrong with it."""
         store = self._keeper.store
@@ -560,7 +365,7 @@ class Controller:
                 self._keeper.session,
                 at=now(),
                 exit_status=exit_status,
-                tests=self._tally.as_dict(),
+                tests=self._intake.tally.as_dict(),
             )
         except StoreError as error:
             return [str(error)]
@@ -578,7 +383,7 @@ class Controller:
             found, problems = (), [*problems, str(error)]
         return RunReport(
             experiments=found,
-            tests=self._tally.as_dict(),
+            tests=self._intake.tally.as_dict(),
             store=self._shown(self._directory),
             upload=_upload(self._settings),
             recorded=self._keeper.recorded,

@@ -1,0 +1,154 @@
+"""In a worker of pytest-xdist: what it is told of the run, and what it does in it.
+
+It writes nothing that a person sees and needs no disk of the controller's: rows leave
+with the reports of tests, and what is known at the end with its output.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_braintrust import cases, collecting, journal
+from pytest_braintrust.describing import Finder, Run
+from pytest_braintrust.editing import RowEditor
+from pytest_braintrust.events import Row
+from pytest_braintrust.journal import Journal
+from pytest_braintrust.obtaining import Source
+from pytest_braintrust.relay import KEY, Payload
+from pytest_braintrust.running import RECORDER, Recorder, Rules, Way
+from pytest_braintrust.scoring import FINDER
+from pytest_braintrust.selecting import select
+from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
+
+
+def told_to_workers(run: Run, settings: Settings, directory: Path) -> dict[str, Any]:
+    """What each worker is told of the run, in values that travel.
+
+    Args:
+        run: The run.
+        settings: What the user set.
+        directory: The store's directory.
+    """
+    connection = settings.connection
+    source = asdict(Source.of(settings, None))
+    del source["directory"]
+    return {
+        "run": asdict(run),
+        "record_all": settings.record_all,
+        "trials": settings.trials,
+        "infrastructure": sorted(settings.infrastructure_errors),
+        "api_key": settings.api_key,
+        "connection": asdict(connection) if connection else None,
+        "source": source,
+        "directory": str(directory),
+        "host": socket.gethostname(),
+    }
+
+
+class Worker:
+    """In a worker of pytest-xdist: records; the rows leave with the reports."""
+
+    def __init__(self, config: pytest.Config, workerinput: dict[str, Any]) -> None:
+        given = workerinput[KEY]
+        self._config = config
+        self._id: str = workerinput["workerid"]
+        self._rules = Rules(
+            given["record_all"], frozenset(given["infrastructure"]), given["trials"]
+        )
+        self._editor = RowEditor(config, given["api_key"])
+        self._late: dict[str, Row] = {}
+        self._recorder: Recorder | None = None
+        run = self._run = Run(**given["run"])
+        connection = given["connection"]
+        directory = _shared(given)
+        finder = Finder(
+            run.experiment,
+            Connection(**connection) if connection else None,
+            None if directory is None else str(directory),
+        )
+        config.stash[FINDER] = finder.find
+        config.stash[collecting.SOURCE] = _source(config, given, directory)
+        self._journal: Journal | None = None
+        if directory is not None:
+            folder = journal.folder_of(directory, run.session_id)
+            self._journal = Journal.of(folder, self._id)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        way = Way(
+            late=self._hand_late,
+            running=self._journal.write if self._journal else None,
+            with_setup=self._journal is None,
+        )
+        self._recorder = Recorder(
+            self._rules, editor=self._editor, way=way, worker=self._id
+        )
+        self._config.pluginmanager.register(self._recorder, RECORDER)
+        select(
+            self._config,
+            number=self._rules.trials,
+            record_all=self._rules.record_all,
+            only=self._run.only,
+        )
+
+    # Before pytest-xdist tells that it is done.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        names = {item.nodeid for item in session.items}
+        if self._journal is not None and len(names) < len(session.items):
+            record_all = self._rules.record_all
+            shared = cases.shared_ids(session.items, record_all=record_all)
+            self._journal.write_shared(shared)
+        datasets = collecting.used(session.items)
+        if datasets:
+            self._run.datasets.update(datasets)
+            herald = collecting.Herald(self._config, datasets)
+            self._config.pluginmanager.register(herald)
+
+    def _hand_late(self, payload: Payload) -> None:
+        for row in payload["rows"] or []:
+            self._late[row["id"]] = row
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        # What threads said after their test ended has no report to travel with, nor
+        # has a test that was cut off.
+        self._config.workeroutput[KEY] = {  # type: ignore[attr-defined]
+            "late": list(self._late.values()),
+            "cut_off": self._recorder.cut_off() if self._recorder else None,
+            "failures": self._editor.failures,
+            "recorded": self._recorded(session),
+        }
+
+    def _recorded(self, session: pytest.Session) -> str:
+        """A digit for each test, 1 where it records: of those that died we know less."""
+        flags = (
+            cases.is_recorded(item, record_all=self._rules.record_all)
+            for item in session.items
+        )
+        return "".join("1" if flag else "0" for flag in flags)
+
+
+def _source(
+    config: pytest.Config, given: dict[str, Any], directory: Path | None
+) -> Source:
+    """Where the datasets of a worker come from: where those of its controller do."""
+    source: dict[str, Any] = dict(given["source"])
+    reach = source["connection"]
+    source["connection"] = Connection(**reach) if reach else None
+    source["directory"] = directory or config.rootpath / STORE_DIRECTORY
+    source["run"] = collecting.run_of(config)
+    return Source(**source)
+
+
+def _shared(given: dict[str, Any]) -> Path | None:
+    """The store's directory where this worker sees the controller's disk."""
+    directory = Path(given["directory"])
+    same_machine: bool = given["host"] == socket.gethostname()
+    folder = journal.folder_of(directory, given["run"]["session_id"])
+    return directory if same_machine and folder.is_dir() else None

@@ -7,7 +7,7 @@ each of them has, wherever it runs; so each says when it begins, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_braintrust.api.client import BraintrustClient
@@ -21,8 +21,11 @@ ENDED_WITH, TESTS = "exit_status", "tests"
 #: In their place for a run of several processes: the same of each, by its id.
 SESSIONS = "pytest_braintrust_sessions"
 
+#: False where later runs may not be compared with it by its place in history.
+FIT = "fit"
+
 #: All that is ours of it.
-NAMES = frozenset({ENDED_WITH, TESTS, SESSIONS})
+NAMES = frozenset({ENDED_WITH, FIT, SESSIONS, TESTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class End:
 
     exit_status: int | None = None
     tests: dict[str, int] = field(default_factory=dict)
+    fit: bool = True
 
 
 def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
@@ -40,11 +44,12 @@ def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
         StoreError: the store could not be read.
     """
     found = sessions.of_run(store, experiment.run_id)
+    unfit = {} if experiment.fit else {FIT: False}
     if any(each.id != experiment.run_id for each in found):
-        return {SESSIONS: {each.id: _of_session(each) for each in found}}
+        return {SESSIONS: {each.id: _of_session(each) for each in found}, **unfit}
     if experiment.exit_status is None:
         return {}
-    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests}
+    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests, **unfit}
 
 
 def _of_session(each: Session) -> dict[str, Any]:
@@ -70,11 +75,12 @@ def tell(store: Store, experiment: StoredExperiment, client: BraintrustClient) -
 def read(metadata: Mapping[str, Any]) -> End:
     """How a run of ours ended, as the metadata of its experiment says."""
     told = metadata.get(SESSIONS)
+    fit = metadata.get(FIT) is not False
     if not isinstance(told, dict):
-        return _read(metadata)
+        return replace(_read(metadata), fit=fit)
     found = [_read(each) if isinstance(each, dict) else End() for each in told.values()]
     status, tests = sessions.summed((each.exit_status, each.tests) for each in found)
-    return End(status, tests)
+    return End(status, tests, fit)
 
 
 def _read(told: Mapping[str, Any]) -> End:

@@ -6,7 +6,7 @@ Between pytest's options and the pure functions of `comparison` and `gates`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pytest_braintrust.baseline import Baseline, How, Subject
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
-from pytest_braintrust.comparison.run import compare
+from pytest_braintrust.comparison.run import compare, facts_of
 from pytest_braintrust.errors import BaselineError
 from pytest_braintrust.gates import Gates, Verdict
 from pytest_braintrust.given import Given, ini_name
@@ -77,6 +77,13 @@ class Judgement:
     verdicts: tuple[Verdict, ...]
     #: The worst of what got worse.
     details: tuple[Detail, ...] = ()
+
+    def of(self, experiment: StoredExperiment) -> Judgement:
+        """The same, with what is known of the experiment now."""
+        compared = self.comparison
+        if compared is not None:
+            compared = replace(compared, head=facts_of(experiment))
+        return replace(self, experiment=experiment, comparison=compared)
 
     @property
     def fit(self) -> bool:
@@ -160,6 +167,7 @@ class Judge:
     #: Those that are on their way here from Braintrust, by project.
     _coming: dict[str, Coming] = field(default_factory=dict)
     _missing: BaselineError | None = None
+    _judged: dict[str, Judgement] = field(default_factory=dict)
 
     def choose(self, store: Store, project: str, *, elsewhere: bool) -> None:
         """Choose baselines for the run's own project and for all that have runs.
@@ -237,11 +245,18 @@ class Judge:
         return []
 
     def judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
-        """Judge an experiment of the run that ended.
+        """Judge an experiment of the run that ended; once, however often it is asked.
 
         Raises:
             StoreError: the store could not be read.
         """
+        known = self._judged.get(experiment.id)
+        if known is None:
+            known = self._judged[experiment.id] = self._judge(store, experiment)
+        # Where it is on Braintrust may have come to be known since.
+        return known.of(experiment)
+
+    def _judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
         found = self._baselines.get(experiment.project)
         why = "" if found else baseline.why_none(self.root, self.asked.baseline)
         coming = self._coming.get(experiment.project)

@@ -94,13 +94,12 @@ def find_remote(
     for called, rest in _readings(name, project):
         if naming.is_id(rest):
             return client.get_experiment(rest)
-        exactly = list(client.list_experiments(project_name=called, name=rest, limit=2))
-        if len(exactly) == 1:
-            return exactly[0]
+        exactly = client.list_experiments(project_name=called, name=rest, limit=1)
+        if (found := next(exactly, None)) is not None:
+            return found
         listed = client.list_experiments(project_name=called, limit=_CANDIDATES)
-        found = [candidate(called, each) for each in listed]
-        if found:
-            return naming.choose(found, rest)
+        if candidates := [candidate(called, each) for each in listed]:
+            return naming.choose(candidates, rest)
     shown = naming.short(name)
     if project is not None:
         msg = f"project {naming.short(project)} has no experiments on Braintrust"
@@ -308,6 +307,7 @@ def _with_its_end(
     end = End(1 if tests["failed"] + tests["errored"] else 0, tests)
     if KEY in there.metadata:
         end = ends.read(there.metadata)
+        writing.set_fit(store, each.number, fit=end.fit)
     if end.exit_status is not None:
         writing.set_end(
             store, each.number, exit_status=end.exit_status, tests=end.tests or tests

@@ -88,7 +88,8 @@ def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experimen
         if not is_own and _is_whole(each.metadata):
             dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
             whole = covers(each.metadata.get(selection.KEY), subject.selection)
-            yield Past(pulling.candidate(project, each), dirty, fit=whole)
+            fit = whole and (KEY not in each.metadata or ends.read(each.metadata).fit)
+            yield Past(pulling.candidate(project, each), dirty, fit)
 
 
 def _is_whole(metadata: Mapping[str, Any]) -> bool:

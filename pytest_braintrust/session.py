@@ -344,15 +344,15 @@ class Controller:
     def _end(self, session: pytest.Session, exit_status: int) -> None:
         self._keeper.settle()
         problems = self._finish(exit_status)
+        ran = exit_status != pytest.ExitCode.USAGE_ERROR
+        if ran:
+            self._judge_run()
         if self._delivery is not None:
             self._teller.wait(self._delivery, self._keeper.store)
-        if exit_status == pytest.ExitCode.USAGE_ERROR:
+        if not ran:
             # No test ran, and pytest says why.
             return
-        if self._seeker is not None:
-            self._seeker.finish(self._settings.flush_timeout)
         report = self._reported(problems)
-        self._note_unfit(report)
         self._apply_gates(session, report)
         self._publish(report)
 
@@ -408,15 +408,19 @@ class Controller:
         going_on = [each for each in all_ if each.finished_at is None]
         return {"own": own, "joined": Joined(name, len(all_), len(going_on))}
 
-    def _note_unfit(self, report: RunReport) -> None:
-        """Note which experiments say too little, or too bad, to be a baseline."""
-        judged = (each.judgement for each in report.experiments)
-        unfit = [each for each in judged if each is not None and not each.fit]
-        # A store that cannot be written has been told of by now.
+    def _judge_run(self) -> None:
+        """Note which experiments say too little, or too bad, to be a baseline.
+
+        While the last rows are sent, and before Braintrust is told of the end.
+        """
+        if self._seeker is not None:
+            self._seeker.finish(self._settings.flush_timeout)
+        store = self._keeper.store
+        # A store that cannot be read is told of with the report.
         with suppress(StoreError):
-            for each in unfit:
-                number = each.experiment.number
-                writing.set_fit(self._keeper.store, number, fit=False)
+            for each in reading.experiments(store, run_id=self._run.run_id):
+                if not self._judge.judge(store, each).fit:
+                    writing.set_fit(store, each.number, fit=False)
 
     def _apply_gates(self, session: pytest.Session, report: RunReport) -> None:
         """Turn failed gates into pytest's exit status: the one place that does."""

@@ -101,6 +101,24 @@ def test_runs_that_did_not_end_are_none(suite: Suite, server: FakeBraintrust) ->
     assert "baseline" not in suite.write(test_a=written(1)).run().section
 
 
+def test_a_run_that_failed_its_gates_is_none_by_its_place(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Or a gate that failed would pass the next time; by its name it can be."""
+    suite.sends_to(server)
+    gate = "--braintrust-max-drop=exact=0.1"
+    run_elsewhere(suite, "--braintrust-experiment=good", test_a=written(*[1] * 8))
+    bad = suite.write(test_a=written(*[0] * 8)).run(gate, "--braintrust-experiment=bad")
+    assert bad.status == 1
+    elsewhere(suite)
+    again = suite.run(gate)
+    assert again.status == 1
+    assert "baseline    good (previous run of this branch)" in again.section
+    elsewhere(suite)
+    named = suite.run(gate, "--braintrust-baseline=bad")
+    assert (named.status, "baseline    bad (by name)" in named.section) == (0, True)
+
+
 def test_what_the_sdk_made_can_be_a_baseline(
     suite: Suite, server: FakeBraintrust
 ) -> None:

@@ -221,3 +221,46 @@ def test_any_size_goes_through_little_memory(
     tracemalloc.stop()
     assert path.stat().st_size > 40_000_000
     assert peak < path.stat().st_size / 3
+
+
+def test_steps_inside_of_a_case_are_left_out(there: Store, tmp_path: Path) -> None:
+    """A file that somebody made of a fetch has them."""
+    path = tmp_path / "rows.jsonl"
+    child = {"id": "b", "span_parents": ["a"]}
+    lines = [GOOD_HEAD, {"id": "a"}, child]
+    path.write_text("".join(json.dumps(each) + "\n\n" for each in lines))
+    assert import_file(there, path).rows == 1
+
+
+def test_a_line_without_end_is_refused(
+    there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it fills the memory."""
+    monkeypatch.setattr("pytest_braintrust.exchange.MAX_LINE_BYTES", 1_000)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(GOOD_HEAD) + "\n" + "x" * 2_000)
+    with pytest.raises(
+        ExchangeError, match=r"rows\.jsonl:2: a line of more than 1,000"
+    ):
+        import_file(there, path)
+    assert there.one("SELECT count(*) FROM experiments")[0] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("sessions", [{}, [1], [{"id": 1}], [{"id": "a"}]])
+def test_wrong_sessions_are_named(
+    there: Store, tmp_path: Path, sessions: object
+) -> None:
+    """They stand in the first line."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({**GOOD_HEAD, "sessions": sessions}) + "\n")
+    with pytest.raises(ExchangeError, match=r"rows\.jsonl:1: its "):
+        import_file(there, path)
+
+
+def test_a_page_that_no_terminal_should_see_is_forgotten(
+    there: Store, tmp_path: Path
+) -> None:
+    """Of a file from somebody else."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(changed(url="javascript:alert(1)") + "\n")
+    assert import_file(there, path).experiment.url is None

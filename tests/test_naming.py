@@ -114,3 +114,15 @@ def test_a_hostile_name_costs_nothing(store: Store) -> None:
     with pytest.raises(NamingError) as refused:
         resolve(store, "a/'\"%_~\n" * 10_000)
     assert len(str(refused.value)) < 400
+
+
+def test_runs_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    """Where the names would say nothing."""
+    store = a_store(tmp_path)
+    both = [add(store, "nightly", at=at, of=rows(1)) for at in (1, 2)]
+    with pytest.raises(NamingError) as refused:
+        resolve(store, "night")
+    assert all(each.id in str(refused.value) for each in both)
+    assert resolve(store, "nightly") == both[1]
+    assert resolve(store, "nightly~1") == both[0]
+    store.close()

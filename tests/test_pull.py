@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_braintrust import FakeBraintrust, Fault, answer, busy, reset
+from fake_braintrust import FakeBraintrust, Fault, answer, busy, changed, reset
 from stored import a_row, a_store, add, event_of, rows
 
 from pytest_braintrust import pulling
 from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.api.retry import ONCE
-from pytest_braintrust.errors import ApiError, NamingError
+from pytest_braintrust.errors import ApiError, BadAnswer, NamingError, Rejected
 from pytest_braintrust.pulling import pull_experiment
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
@@ -228,10 +228,10 @@ def test_a_run_that_is_here_is_completed_not_doubled(
     with elsewhere.transaction() as connection:
         connection.execute("UPDATE experiments SET id = ?", (here.id,))
     Sender(elsewhere, client).send(reading.experiment(elsewhere, here.id))
-    changed = a_row("test_0", exact=0.5)
-    changed["event"] = changed["event"].replace(changed["id"], mine[0]["id"])
-    changed["id"] = mine[0]["id"]
-    writing.change(store, [(here.number, Put(changed, final=True))])
+    edited = a_row("test_0", exact=0.5)
+    edited["event"] = edited["event"].replace(edited["id"], mine[0]["id"])
+    edited["id"] = mine[0]["id"]
+    writing.change(store, [(here.number, Put(edited, final=True))])
     pulled = pull_experiment(store, client, "capitals/main-1")
     assert there.name == pulled.name
     assert len(reading.experiments(store)) == 1
@@ -301,3 +301,153 @@ def test_any_size_comes_in_through_little_memory(
     tracemalloc.stop()
     assert reading.row_counts(store, pulled.number).recorded == 2_000
     assert peak < 20_000_000
+
+
+def put(server: FakeBraintrust, remote: str, **event: Any) -> None:
+    """Insert a row as no client of ours would."""
+    with server.state.lock:
+        server.state.insert(remote, [event])
+
+
+def test_an_experiment_without_rows_is_one(
+    store: Store, client: BraintrustClient
+) -> None:
+    """Nothing is asked for, and nothing is made up."""
+    an_eval(client, 0)
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert reading.row_counts(store, pulled.number).recorded == 0
+    assert pull_experiment(store, client, "capitals/eval-1") == pulled
+
+
+def test_what_others_log_comes_in_as_far_as_it_is_understood(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """Known by name where there is no input; metrics that are none left out."""
+    remote = an_eval(client, 0)
+    origin = {"object_type": "dataset", "object_id": remote, "id": "r"}
+    put(
+        server,
+        remote,
+        id="a",
+        error="Timeout",
+        span_attributes={"name": "capital of Italy"},
+        metrics={"tokens": 3, "model": "small", "cached": True},
+        origin=origin,
+    )
+    put(server, remote, id="b", input="x" * 500)
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    found = {each["id"]: each for each in events(store, pulled)}
+    assert found["a"]["metrics"] == {"tokens": 3}
+    assert found["a"]["origin"] == origin
+    names = {row["id"]: row for row in store.query("SELECT * FROM rows")}
+    assert names["a"]["nodeid"] == "capital of Italy"
+    assert names["a"]["outcome"] == "errored"
+    assert len(names["b"]["nodeid"]) < 150
+    assert pulled.exit_status == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"scores": {"exact": 7}}, "a row of which its 'scores' is not"),
+        ({"scores": {"exact": True}}, "no 'scores' that is an object of numbers"),
+        ({"metadata": []}, "no 'metadata' that is an object"),
+    ],
+)
+def test_a_row_that_is_none_ends_the_pull(
+    store: Store,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    event: dict[str, Any],
+    told: str,
+) -> None:
+    """And nothing of the experiment is seen."""
+    put(server, an_eval(client, 1), id="wrong", **event)
+    with pytest.raises(BadAnswer, match=told):
+        pull_experiment(store, client, "capitals/eval-1")
+    assert reading.experiments(store) == []
+
+
+LISTED = r"/v1/experiment$"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("id", "../../etc/passwd", "answered an id that is none"),
+        ("project_id", None, "does not say which project it is of"),
+    ],
+)
+def test_an_answer_that_is_none_of_braintrust_s(  # noqa: PLR0913, PLR0917 - fixtures
+    store: Store,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    field: str,
+    value: object,
+    told: str,
+) -> None:
+    """It is refused before anything is made of it."""
+    an_eval(client, 1)
+
+    def change(body: Any) -> Any:
+        return {"objects": [{**each, field: value} for each in body["objects"]]}
+
+    server.faults.add(Fault(changed(change), method="GET", path=LISTED))
+    with pytest.raises(BadAnswer, match=told):
+        pull_experiment(store, client, "capitals/eval-1")
+    assert not list((store.directory / "locks").glob("*etc*"))
+
+
+def test_a_date_that_is_none_is_the_oldest(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """So that nothing of unknown age is the latest."""
+    an_eval(client, 1)
+
+    def change(body: Any) -> Any:
+        return {"objects": [{**each, "created": "soon"} for each in body["objects"]]}
+
+    server.faults.add(Fault(changed(change), method="GET", path=LISTED))
+    assert pull_experiment(store, client, "capitals/eval-1").created_at == 0.0
+
+
+def test_a_request_that_is_refused_is_an_error_at_once(
+    store: Store, client: BraintrustClient, server: FakeBraintrust
+) -> None:
+    """It is the cursor's fault only where there is one."""
+    an_eval(client, 1)
+    server.faults.add(Fault(answer(400, "no such query"), path="/btql"))
+    with pytest.raises(Rejected, match="no such query"):
+        pull_experiment(store, client, "capitals/eval-1")
+    assert len([each for each in server.requests if each.path == "/btql"]) == 1
+
+
+def test_all_pages_and_no_landing_is_still_no_experiment(
+    store: Store,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next pull asks for no page again, and lands."""
+    remote = an_eval(client, 1)
+    (row,) = [each for each in server.rows(remote) if each["id"] == "root-0"]
+    page = json.dumps(row) + "\n"
+    server.faults.add(Fault(answer(200, page), path="/btql"))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_braintrust.pulling.transfers.land", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pull_experiment(store, client, "capitals/eval-1")
+    assert reading.experiments(store) == []
+    pulled = pull_experiment(store, client, "capitals/eval-1")
+    assert reading.row_counts(store, pulled.number).recorded == 1
+    assert len([each for each in server.requests if each.path == "/btql"]) == 1
+
+
+def test_a_project_without_experiments_says_so(client: BraintrustClient) -> None:
+    """Also where it was named apart."""
+    with pytest.raises(NamingError, match="project rivers has no experiments on"):
+        pulling.find_remote(client, "latest", project="rivers")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pytest_braintrust import descriptors, folder
 from pytest_braintrust.descriptors import Descriptor, given_back
@@ -26,6 +26,9 @@ FILE_NAME = "store.sqlite3"
 
 #: SQLite's further files, the store's own last.
 _SUFFIXES = ("-wal", "-shm", "")
+
+#: What stands for the places in a statement, in their order or by their names.
+Values: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 
 #: How long one process waits while another one commits.
 BUSY_SECONDS = 10.0
@@ -88,7 +91,7 @@ class Store:
         finally:
             self._leave_transaction()
 
-    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+    def query(self, sql: str, values: Values = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
         self._check()
         try:
@@ -99,7 +102,7 @@ class Store:
         except sqlite3.Error as error:
             raise _translated(self.directory, error) from error
 
-    def one(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def one(self, sql: str, values: Values = ()) -> sqlite3.Row | None:
         """The first row that a SELECT finds."""
         return next(iter(list(self.query(sql, values))), None)
 

@@ -181,10 +181,11 @@ def ordered_events(store: Store, number: int) -> Iterator[str]:
 def waiting(store: Store, session_id: str) -> list[StoredExperiment]:
     """The experiments that have rows of a session yet to be sent, oldest first."""
     found = store.query(
-        "SELECT * FROM experiments WHERE number IN (SELECT experiment FROM rows "
-        "WHERE sent < version AND refused IS NULL AND session = "
-        "(SELECT number FROM sessions WHERE id = ?)) ORDER BY number",
-        (session_id,),
+        "SELECT * FROM experiments WHERE run_id = "
+        "(SELECT run_id FROM sessions WHERE id = :id) AND EXISTS (SELECT 1 FROM rows "
+        "WHERE experiment = experiments.number AND sent < version AND refused IS NULL "
+        "AND session = (SELECT number FROM sessions WHERE id = :id)) ORDER BY number",
+        {"id": session_id},
     )
     return [_stored(row) for row in found]
 
@@ -294,8 +295,10 @@ def unsent_count(store: Store, session_id: str) -> int:
     """How many rows of a session are yet to be sent."""
     row = store.one(
         "SELECT count(*) FROM rows WHERE sent < version AND refused IS NULL "
-        "AND session = (SELECT number FROM sessions WHERE id = ?)",
-        (session_id,),
+        "AND experiment IN (SELECT experiments.number FROM experiments "
+        "JOIN sessions USING (run_id) WHERE sessions.id = :id) "
+        "AND session = (SELECT number FROM sessions WHERE id = :id)",
+        {"id": session_id},
     )
     return row[0] if row is not None else 0
 

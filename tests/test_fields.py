@@ -39,12 +39,12 @@ class Name(str, enum.Enum):
 def test_mappings_merge_deep() -> None:
     """The last word counts for each name; other values replace mappings whole."""
     merged = said(
-        {"metadata": {"model": {"name": "a", "size": 1}, "kept": 1, "gone": {"a": 1}}},
-        {"metadata": {"model": {"name": "b", "more": {"x": 1}}, "gone": "text"}},
-        {"metadata": {"model": {"more": {"y": 2}}, "new": [1]}},
+        {"metadata": {"setup": {"name": "a", "size": 1}, "kept": 1, "gone": {"a": 1}}},
+        {"metadata": {"setup": {"name": "b", "more": {"x": 1}}, "gone": "text"}},
+        {"metadata": {"setup": {"more": {"y": 2}}, "new": [1]}},
     )
     assert merged.metadata == {
-        "model": {"name": "b", "size": 1, "more": {"x": 1, "y": 2}},
+        "setup": {"name": "b", "size": 1, "more": {"x": 1, "y": 2}},
         "kept": 1,
         "gone": "text",
         "new": [1],
@@ -83,13 +83,13 @@ def test_other_fields_have_the_last_word() -> None:
 
 def test_what_rows_share_is_not_changed_by_one_of_them() -> None:
     """A marker's metadata stands in every row, attempt and event of its tests."""
-    case = Case("a", "a", "a", "a", 1, given=checked(metadata={"model": {"name": "a"}}))
+    case = Case("a", "a", "a", "a", 1, given=checked(metadata={"setup": {"name": "a"}}))
     run = Run("passed", 1.0, 2.0, {})
-    first = build(case, Ids(), checked(metadata={"model": {"size": 1}}), run)
-    second = build(case, Ids(), checked(metadata={"model": {"name": "b"}}), run)
-    assert first["metadata"]["model"] == {"name": "a", "size": 1}
-    assert second["metadata"]["model"] == {"name": "b"}
-    assert case.given.metadata == {"model": {"name": "a"}}
+    first = build(case, Ids(), checked(metadata={"setup": {"size": 1}}), run)
+    second = build(case, Ids(), checked(metadata={"setup": {"name": "b"}}), run)
+    assert first["metadata"]["setup"] == {"name": "a", "size": 1}
+    assert second["metadata"]["setup"] == {"name": "b"}
+    assert case.given.metadata == {"setup": {"name": "a"}}
 
 
 words = st.fixed_dictionaries(

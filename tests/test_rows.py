@@ -11,11 +11,11 @@ ROWS = """\
 import pytest
 from concurrent.futures import ThreadPoolExecutor
 
-@pytest.mark.braintrust(tags="all", metadata={"model": {"name": "a"}})
+@pytest.mark.braintrust(tags="all", metadata={"setup": {"name": "a"}})
 @pytest.mark.parametrize(("question", "expected"), [("France", "Paris")])
 def test_several(bt_score, question, expected):
     with bt_score.row("first", output=1, scores={"exact": 1}) as row:
-        row(scores={"more": 0.5}, tags="one", metadata={"model": {"size": 1}})
+        row(scores={"more": 0.5}, tags="one", metadata={"setup": {"size": 1}})
     with bt_score.row(input={"q": 2}, expected=None) as row:
         row(output=2)
     with bt_score.row(): pass
@@ -139,10 +139,10 @@ def test_each_row_has_its_own_words(ran: Ran) -> None:
     assert (first["output"], first["expected"]) == (1, "Paris")
     assert first["scores"] == {"exact": 1, "more": 0.5, "pass": 1}
     assert first["tags"] == ["all", "one"]
-    assert first["metadata"]["model"] == {"name": "a", "size": 1}
+    assert first["metadata"]["setup"] == {"name": "a", "size": 1}
     assert first["span_attributes"]["name"] == "test_several[France-Paris] first"
     assert (second["input"], second["expected"]) == ({"q": 2}, None)
-    assert second["metadata"]["model"] == {"name": "a"}
+    assert second["metadata"]["setup"] == {"name": "a"}
     assert second["tags"] == ["all"]
     assert third["input"] == {"question": "France", "row": "3"}
 

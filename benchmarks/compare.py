@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,9 +25,9 @@ import measure
 from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Row, Run
 from pytest_braintrust.fields import Fields
-from pytest_braintrust.store import writing
+from pytest_braintrust.store import changes
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
-from pytest_braintrust.store.writing import NewExperiment, Put
 
 #: Rows in one transaction while the store is filled.
 _BATCH = 1_000
@@ -79,10 +80,11 @@ def _record(store: Store, name: str, tests: int, chance: random.Random) -> None:
         metadata={},
         api_url=None,
     )
-    number = writing.add_experiment(store, new).number
     rows = (_row(place, chance) for place in range(tests))
-    while some := [Put(row, final=True) for row, _ in zip(rows, range(_BATCH))]:  # noqa: B905 - a batch of what is left
-        writing.change(store, ((number, each) for each in some))
+    puts = (changes.put(new.id, "", row, final=True) for row in rows)
+    while some := list(islice(puts, _BATCH)):
+        with store.transaction() as connection:
+            changes.apply(connection, [changes.add(new), *some])
 
 
 def _row(place: int, chance: random.Random) -> Row:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pytest_braintrust.events import Row, hash_of
+from pytest_braintrust.events import Columns, hash_of
 from pytest_braintrust.jsonable import clean, dumps, plain_text
 from pytest_braintrust.outcomes import OUTCOMES
 
@@ -47,7 +47,7 @@ def is_root(event: Mapping[str, Any]) -> bool:
     return told if isinstance(told, bool) else not event.get("span_parents")
 
 
-def decode(event: Mapping[str, Any]) -> Row:
+def decode(event: Mapping[str, Any]) -> Columns:
     """The row of an event, as the store keeps it.
 
     Raises:
@@ -63,11 +63,10 @@ def decode(event: Mapping[str, Any]) -> Row:
     metadata = plain["metadata"] = plain["metadata"] or {}
     facts = metadata.get("pytest")
     facts = facts if isinstance(facts, dict) else {}
-    return Row(
+    return Columns(
         id=plain["id"],
         nodeid=_text(facts.get("nodeid")) or identity(plain),
         part=_text(facts.get("row")) or "",
-        project=None,
         outcome=_outcome(facts.get("outcome"), plain),
         scores=dumps(plain["scores"]),
         input_hash=hash_of(plain["input"]),

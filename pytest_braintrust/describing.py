@@ -19,7 +19,7 @@ from pytest_braintrust.git import repo_info
 from pytest_braintrust.jsonable import plain_text
 from pytest_braintrust.scoring import Experiment
 from pytest_braintrust.settings import Connection, Settings
-from pytest_braintrust.store.writing import NewExperiment
+from pytest_braintrust.store.changes import NewExperiment
 
 #: Finding the experiment waits for Braintrust, in the test that asks for its link.
 _FIND_SECONDS = 90.0

@@ -112,7 +112,8 @@ def _give_back(descriptor: Descriptor, path: Path) -> None:
         if Descriptor.of(real) != replace(descriptor, number=real):
             msg = f"{path} is another file now"
             raise OSError(msg)
-        os.dup2(real, descriptor.number, inheritable=False)
+        if real != descriptor.number:
+            os.dup2(real, descriptor.number, inheritable=False)
     finally:
         if real != descriptor.number:
             os.close(real)

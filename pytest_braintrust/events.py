@@ -87,7 +87,7 @@ class Run:
 
 
 class Row(TypedDict):
-    """One row on its way: the encoded event and what the store is asked by.
+    """One row on its way to the store.
 
     The event is ASCII and no text has a lone surrogate: one in a message of
     execnet's would end the whole pytest-xdist run.
@@ -97,6 +97,15 @@ class Row(TypedDict):
     nodeid: str
     part: str
     project: str | None
+    event: str
+
+
+class Columns(TypedDict):
+    """One row in the store: the encoded event, and what the store is asked by."""
+
+    id: str
+    nodeid: str
+    part: str
     outcome: str
     scores: str
     input_hash: str
@@ -183,6 +192,22 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         nodeid=facts["nodeid"],
         part=part,
         project=project,
+        event=text,
+    )
+
+
+def columns(text: str, part: str) -> Columns:
+    """What the store is asked by, of an event that was encoded here.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not one.
+    """
+    event: dict[str, Any] = json.loads(text)
+    facts = event["metadata"]["pytest"]
+    return Columns(
+        id=event["id"],
+        nodeid=facts["nodeid"],
+        part=part,
         outcome=facts["outcome"],
         scores=dumps(event["scores"]),
         input_hash=hash_of(event["input"]),
@@ -191,24 +216,25 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
 
 
 def _put_durations_last(event: dict[str, Any]) -> None:
-    """Let an encoded event end with the durations, for `teardown_tail`."""
+    """Let an encoded event end with the durations, for `with_teardown`."""
     metadata = event["metadata"] = event.pop("metadata")
     facts = metadata["pytest"] = metadata.pop("pytest")
     facts["durations"] = facts.pop("durations", {})
 
 
-def teardown_tail(row: Row, seconds: float) -> str:
-    """What stands for the last `TAIL` characters of an event once its test ended.
+def with_teardown(text: str, seconds: float) -> str:
+    """An encoded event once its test ended, and how long its teardown took.
 
     The teardown of a passed test adds its duration and nothing else: the event is
     not worth encoding twice.
     """
-    empty = row["event"][: -len(TAIL)].endswith("{")
-    return f'{"" if empty else ","}"teardown":{dumps(seconds)}{TAIL}'
+    start = text.removesuffix(_TAIL)
+    comma = "" if start.endswith("{") else ","
+    return f'{start}{comma}"teardown":{dumps(seconds)}{_TAIL}'
 
 
 #: Ends an encoded event: durations, the plugin's facts, metadata, the event.
-TAIL = "}}}}"
+_TAIL = "}}}}"
 
 
 def _cut(event: dict[str, Any]) -> None:

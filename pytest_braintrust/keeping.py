@@ -1,7 +1,8 @@
-"""Keep the rows that reports bring in the store, whatever happens to its file.
+"""Keep the rows that reports bring in the store, whatever happens to its files.
 
-Used by the one process that sees every report. A row that cannot be written now is
-held and tried again with the next one; the run goes on.
+Used by the one process that sees every report. Rows are safe in the run's spool before
+the next report is looked at, and come into the tables many at once. What cannot be
+written now is held and tried again with the next row; the run goes on.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
+from pytest_braintrust.clocks import monotonic
 from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreRemoved
-from pytest_braintrust.events import TAIL, Row, teardown_tail
+from pytest_braintrust.events import Row
 from pytest_braintrust.locks import locked
-from pytest_braintrust.store import connection, reading, sessions, writing
+from pytest_braintrust.store import changes, connection, reading, sessions
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession
-from pytest_braintrust.store.writing import End, NewExperiment, Put
+from pytest_braintrust.store.spool import Spool
 
+#: After so many bytes or seconds the tables take in what the spool has.
+_LATE_BYTES, _LATE_SECONDS = 200_000, 0.5
 #: How long a test waits for another process that writes to the store.
 _WAIT_SECONDS = 2.0
 #: After a write that failed, the next one is tried after so many seconds at least.
 _AGAIN_SECONDS = 1.0
-
-# In a tuple, because freezegun replaces what it finds by name in modules.
-_CLOCK = (time.monotonic,)
 
 #: Makes what is known of the run's experiment in a project, before its first row.
 Describe = Callable[[str], NewExperiment]
@@ -50,14 +51,6 @@ class Told:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Owed:
-    """A change that is not in the store yet."""
-
-    row: Row
-    change: Put | End
-
-
 @dataclass(slots=True)
 class Keeper:
     """Writes rows to the store, and remembers what it owes."""
@@ -72,9 +65,14 @@ class Keeper:
     problem: str | None = None
     #: What a person should know of where the rows are.
     notes: list[str] = field(default_factory=list)
-    _experiments: dict[str, StoredExperiment] = field(default_factory=dict)
-    _session: int | None = None
-    _owed: list[_Owed] = field(default_factory=list)
+    #: The id of the run's experiment in each project that has one.
+    _experiments: dict[str, str] = field(default_factory=dict)
+    #: Lines that are in no spool yet, and those that are and not in the tables.
+    _owed: list[str] = field(default_factory=list)
+    _late: list[str] = field(default_factory=list)
+    _spool: Spool = field(init=False)
+    #: When the tables take in what the spool has.
+    _due: float = 0.0
     _last: dict[str | None, Told] = field(default_factory=dict)
     _settled: bool = False
     #: When to try again after a write that failed.
@@ -82,11 +80,15 @@ class Keeper:
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
 
+    def __post_init__(self) -> None:
+        self._spool = Spool(self.store.directory, self.session.id)
+        self._owed += self._head()
+
     def begin(self) -> None:
         """Let other processes of the run know of this one, where they can."""
         with contextlib.suppress(StoreError):
             self.store.wait_for_others(_WAIT_SECONDS)
-            self._session_number()
+            sessions.begin(self.store, self.session)
 
     def keep(
         self,
@@ -101,9 +103,11 @@ class Keeper:
         with self._lock:
             known = self._written(nodeid, worker)
             now = {row["id"]: row for row in rows}
-            self._owe(rows, final=final)
+            self._put(rows, final=final)
             gone = [row for row_id, row in known.items() if row_id not in now]
-            self._owe(gone, final=final, gone=True)
+            for row in gone:
+                line = changes.take_out(self._experiment(row), row["id"])
+                self._owed.append(line)
             self.recorded += len(now.keys() - known.keys()) - len(gone)
             self._last[worker] = Told(nodeid, now, now, failed=failed, ended=final)
             self._write()
@@ -117,7 +121,7 @@ class Keeper:
             if self._settled:
                 return
             self.recorded += sum(not self._is_kept(row) for row in rows)
-            self._owe(rows, final=True)
+            self._put(rows, final=True)
             self._write()
 
     def end(self, nodeid: str, teardown: float, worker: str | None) -> None:
@@ -132,8 +136,8 @@ class Keeper:
                 return
             last.ended = True
             for row in last.rows.values():
-                tail = teardown_tail(row, teardown)
-                self._owed.append(_Owed(row, End(row["id"], len(TAIL), tail)))
+                line = changes.end(self._experiment(row), row["id"], teardown)
+                self._owed.append(line)
 
     def hold(self, nodeid: str, rows: list[Row], worker: str | None) -> None:
         """Remember the rows of a test that only starts, should its worker die."""
@@ -153,18 +157,24 @@ class Keeper:
         told = self._last.get(worker)
         return told if told is not None and told.nodeid == nodeid else None
 
-    @property
-    def owed(self) -> int:
-        """How many writes did not reach the store."""
-        return len(self._owed)
-
     def settle(self) -> None:
-        """Try once more to write what is owed, and let threads no longer add to it."""
+        """Bring all into the tables, and let threads no longer add to it."""
         with self._lock:
             self._settled = True
+            if not self._experiments:
+                return
             with contextlib.suppress(StoreError):
                 self.store.wait_for_others(connection.BUSY_SECONDS)
             self._write()
+            if self.problem is None:
+                with contextlib.suppress(StoreError):
+                    self._spool.remove(self.store)
+
+    def close(self) -> None:
+        """Let go of the store; what it could not take in stays beside it."""
+        if not self._settled:
+            self.settle()
+        self.store.close()
 
     def open(self) -> list[tuple[str | None, Told]]:
         """The tests that have a row and did not end, by worker."""
@@ -181,78 +191,111 @@ class Keeper:
         return {} if told is None or told.ended else told.written
 
     def _is_kept(self, row: Row) -> bool:
-        if any(each.row["id"] == row["id"] for each in self._owed):
-            return True
         try:
-            number = self._experiment(row).number
-            return reading.has_row(self.store, number, row["id"])
+            self._take_in()
+            return reading.has_row(self.store, self._experiment(row), row["id"])
         except StoreError:
             # What cannot be looked up cannot be written either: the count of what
             # is missing tells of it.
             return True
 
-    def _owe(self, rows: list[Row], *, final: bool, gone: bool = False) -> None:
-        self._owed += [_Owed(row, Put(row, final, gone)) for row in rows]
+    def _put(self, rows: list[Row], *, final: bool) -> None:
+        for row in rows:
+            experiment = self._experiment(row)
+            line = changes.put(experiment, self.session.id, row, final=final)
+            self._owed.append(line)
 
-    def _write(self) -> None:
-        began = _CLOCK[0]()
-        if not self._owed or (began < self._again and not self._settled):
-            return
-        try:
-            self._try_to_write()
-        except StoreError as error:
-            self.problem = str(error)
-            # All that is owed is tried anew each time, and a wait may be long.
-            ended = _CLOCK[0]()
-            self._again = ended + max(_AGAIN_SECONDS, 2 * (ended - began))
-
-    def _try_to_write(self) -> None:
-        try:
-            self._write_once()
-        except StoreBusy as error:
-            if not self._settled:
-                raise
-            self._write_elsewhere(error)
-        except StoreError as error:
-            self._write_again(error)
-
-    def _write_again(self, error: StoreError) -> None:
-        try:
-            # A test may have closed our file: a fresh connection tells.
-            self._reopen(error)
-            self._write_once()
-        except StoreBusy:
-            raise
-        except StoreError as still:
-            self._write_elsewhere(still)
-
-    def _write_elsewhere(self, error: StoreError) -> None:
-        store, note = _open_elsewhere(error)
-        # For good: a run whose rows alternate between two stores is of no use.
-        self._use(store, note, left_behind=self._count_here())
-        self._write_once()
-
-    def _write_once(self) -> None:
-        writing.change(
-            self.store,
-            [(self._experiment(each.row).number, each.change) for each in self._owed],
-            session=self._session_number(),
-        )
-        self._owed.clear()
-        self.problem = None
-
-    def _session_number(self) -> int:
-        if self._session is None:
-            self._session = sessions.begin(self.store, self.session)
-        return self._session
-
-    def _experiment(self, row: Row) -> StoredExperiment:
+    def _experiment(self, row: Row) -> str:
         project = row["project"] or ""
         found = self._experiments.get(project)
         if found is None:
-            found = writing.add_experiment(self.store, self.describe(project))
-            self._experiments[project] = found
+            new = self.describe(project)
+            self._owed.append(changes.add(new))
+            found = self._experiments[project] = new.id
         return found
+
+    def _head(self) -> list[str]:
+        """What a spool starts with, so that its lines are enough to make its rows."""
+        adds = [changes.add(self.describe(project)) for project in self._experiments]
+        return [changes.begin(self.session), *adds]
+
+    def _write(self) -> None:
+        began = monotonic()
+        if began < self._again and not self._settled:
+            return
+        try:
+            if self._owed:
+                self._append()
+            if self._settled or self._is_due(began):
+                self._take_in()
+        except StoreError as error:
+            self.problem = str(error)
+            # All that is owed is tried anew each time, and a wait may be long.
+            ended = monotonic()
+            self._again = ended + max(_AGAIN_SECONDS, 2 * (ended - began))
+
+    def _is_due(self, now: float) -> bool:
+        return now > self._due or self._spool.late > _LATE_BYTES
+
+    def _append(self) -> None:
+        try:
+            self._append_once()
+        except StoreError as error:
+            try:
+                # A test may have removed all of the store.
+                self._reopen(self._cause_of(error))
+                self._append_once()
+            except StoreError as still:
+                self._go_elsewhere(still)
+
+    def _append_once(self) -> None:
+        self._spool.append("".join(self._owed))
+        self._late += self._owed
+        self._owed.clear()
+
+    def _cause_of(self, error: StoreError) -> StoreError:
+        try:
+            self.store.one("SELECT 1")
+        except StoreError as cause:
+            return cause
+        return error
+
+    def _take_in(self) -> None:
+        try:
+            self._take_in_once()
+        except StoreBusy as error:
+            if not self._settled:
+                raise
+            self._go_elsewhere(error)
+            self._take_in_once()
+        except StoreError as error:
+            self._take_in_again(error)
+        self._due = monotonic() + _LATE_SECONDS
+
+    def _take_in_again(self, error: StoreError) -> None:
+        try:
+            # A test may have closed our file: a fresh connection tells.
+            self._reopen(error)
+            self._take_in_once()
+        except StoreBusy:
+            raise
+        except StoreError as still:
+            self._go_elsewhere(still)
+            self._take_in_once()
+
+    def _take_in_once(self) -> None:
+        self._spool.take_in(self.store)
+        self._late.clear()
+        self.problem = None
+        if self._spool.is_large:
+            self._spool.remove(self.store)
+            self._spool = self._spool.next()
+            self._owed[:0] = self._head()
+
+    def _go_elsewhere(self, error: StoreError) -> None:
+        store, note = _open_elsewhere(error)
+        # For good: a run whose rows alternate between two stores is of no use.
+        self._use(store, note, left_behind=self._count_here())
 
     def _reopen(self, error: StoreError) -> None:
         directory = self.store.directory
@@ -281,9 +324,19 @@ class Keeper:
         self.left_behind += left_behind
         self.store.abandon()
         self.store = store
-        self._experiments.clear()
-        self._session = None
         store.wait_for_others(_WAIT_SECONDS)
+        self._use_spool()
+
+    def _use_spool(self) -> None:
+        """Tell what the tables do not have anew, where the store's spool has it not."""
+        before = self._spool
+        if before.directory == self.store.directory and before.exists:
+            return
+        self._spool = Spool(self.store.directory, self.session.id, before.number + 1)
+        self._owed[:0] = [*self._head(), *self._late]
+        self._late.clear()
+        self._append_once()
+        before.discard()
 
     def _count_here(self) -> int:
         try:

@@ -97,7 +97,7 @@ def properties(rows: Iterable[Row]) -> list[tuple[str, object]]:
     return [
         (f"score.{row['part']}.{name}" if row["part"] else f"score.{name}", value)
         for row in rows
-        for name, value in json.loads(row["scores"]).items()
+        for name, value in json.loads(row["event"])["scores"].items()
         if value is not None
     ]
 

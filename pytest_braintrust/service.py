@@ -40,10 +40,10 @@ from pytest_braintrust.errors import (
     Unreachable,
 )
 from pytest_braintrust.settings import DEFAULT_API_URL, Connection
-from pytest_braintrust.store import connection, reading, writing
+from pytest_braintrust.store import connection, reading, spool, writing
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
-from pytest_braintrust.store.writing import NewExperiment
 from pytest_braintrust.uploader import Sender
 
 #: A person waits for the check at the start of a run.
@@ -133,6 +133,7 @@ class Upload:
         The reason is in the store too, with the experiment; its rows stay unsent.
         """
         trouble: ApiError | StoreError | None = None
+        self._take_in()
         for experiment in self._waiting():
             try:
                 self._sender.send(experiment, final_only=final_only)
@@ -156,6 +157,7 @@ class Upload:
     def drain(self, seconds: float = _DRAINING.seconds) -> None:
         """Send all that is recorded, until that fails for some seconds on end."""
         until = monotonic() + seconds
+        self._take_in()
         left, self._troubles = self._left(), 0
         pause = max(0.0, self._not_before - monotonic())
         while left and not self._stop() and monotonic() + pause < until:
@@ -177,6 +179,9 @@ class Upload:
                 self._sender.tell_end(experiment)
             except (ApiError, StoreError):
                 return
+
+    def _take_in(self) -> None:
+        spool.take_in_left(self._store)
 
     def _waiting(self) -> list[StoredExperiment]:
         found = reading.waiting(self._store, self._session_id)

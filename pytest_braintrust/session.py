@@ -46,7 +46,9 @@ from pytest_braintrust.seeking import Seeker
 from pytest_braintrust.selecting import select
 from pytest_braintrust.settings import Settings
 from pytest_braintrust.store import reading, sessions, writing
+from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
+from pytest_braintrust.store.spool import take_in_left
 from pytest_braintrust.telling import Teller
 from pytest_braintrust.worker import Worker, told_to_workers
 
@@ -119,10 +121,12 @@ class Starter:
         )
         try:
             elsewhere = settings.connection is not None
-            store, note = open_somewhere(
-                settings.store,
-                lambda store: judge.choose(store, run.project, elsewhere=elsewhere),
-            )
+
+            def look(store: Store) -> None:
+                take_in_left(store)
+                judge.choose(store, run.project, elsewhere=elsewhere)
+
+            store, note = open_somewhere(settings.store, look)
         except BaselineError as error:
             msg = f"--braintrust-baseline: {error}"
             raise pytest.UsageError(msg) from None
@@ -229,7 +233,7 @@ class Controller:
         if self._seeker is not None:
             self._seeker.close()
         journal.remove_folder(self._journals)
-        self._keeper.store.close()
+        self._keeper.close()
 
     # Workers of pytest-xdist
 

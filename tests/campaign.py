@@ -15,7 +15,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,9 @@ from fake_braintrust.faults import (
     truncated,
 )
 from fake_braintrust.wire import Request
+
+from pytest_braintrust.store import spool
+from pytest_braintrust.store.connection import FILE_NAME, open_store
 
 TESTS = 40
 
@@ -144,11 +146,13 @@ class Try:
 
     def stored(self) -> list[str]:
         """The tests of the rows in the store."""
-        path = self.folder / ".braintrust" / "store.sqlite3"
-        if not path.exists():
+        directory = self.folder / ".braintrust"
+        if not (directory / FILE_NAME).exists():
             return []
-        with closing(sqlite3.connect(path)) as store:
-            return [row[0] for row in store.execute("SELECT nodeid FROM rows")]
+        with closing(open_store(directory, create=False)) as store:
+            # As every command does: a run that was killed could not.
+            spool.take_in_all(store)
+            return [row[0] for row in store.query("SELECT nodeid FROM rows")]
 
     def arrived(self) -> list[str]:
         """The tests of the rows on the server."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.cli import main
+from pytest_braintrust.store import spool
+from pytest_braintrust.store.connection import FILE_NAME, open_store
 
 pytest_plugins = ["pytester"]
 
@@ -95,15 +97,13 @@ class Ran:
 
     def query(self, table: str, order: str) -> list[dict[str, Any]]:
         """All of a table of the local store; nothing where there is no store."""
-        path = self.store / "store.sqlite3"
-        if not path.exists():
+        if not (self.store / FILE_NAME).exists():
             return []
-        with sqlite3.connect(path) as connection:
-            connection.row_factory = sqlite3.Row
-            found = connection.execute(f"SELECT * FROM {table} ORDER BY {order}")
-            result = [dict(each) for each in found]
-        connection.close()
-        return result
+        with closing(open_store(self.store, create=False)) as store:
+            # As every command does: a run that was killed could not.
+            spool.take_in_all(store)
+            found = store.query(f"SELECT * FROM {table} ORDER BY {order}")
+            return [dict(each) for each in found]
 
 
 _TESTS = re.compile(r"^tests +(\d+) collected = (.+)$", re.MULTILINE)

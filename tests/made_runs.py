@@ -8,14 +8,16 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from stored import put
+
 from pytest_braintrust.events import Case, Ids, Run, build, encode
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import reading, sessions, writing
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession
-from pytest_braintrust.store.writing import NewExperiment, Put
 
 _MOMENTS = count(1_700_000_000)
 
@@ -72,8 +74,7 @@ def store_run(  # noqa: PLR0913 - what a run is
         base=base,
     )
     experiment = writing.add_experiment(store, new)
-    changes = ((experiment.number, Put(_row(each, at), final=True)) for each in told)
-    writing.change(store, changes, session=sessions.begin(store, session))
+    put(store, experiment, (_row(each, at) for each in told), session)
     if exit_status is not None:
         sessions.finish(
             store, session, at=at, exit_status=exit_status, tests=counts or {}

@@ -12,11 +12,11 @@ from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
-from pytest_braintrust.store import reading, sessions, writing
+from pytest_braintrust.store import changes, reading, sessions, writing
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession
-from pytest_braintrust.store.writing import NewExperiment, Put
 
 
 def a_row(
@@ -67,9 +67,7 @@ def add(  # noqa: PLR0913 - what an experiment is made of
         api_url=None,
     )
     made = writing.add_experiment(store, new)
-    number = sessions.begin(store, NewSession(session, session, at))
-    changes = [(made.number, Put(row, final=True)) for row in of]
-    writing.change(store, changes, session=number)
+    put(store, made, of, NewSession(session, session, at))
     if finished:
         sessions.finish(
             store,
@@ -79,6 +77,21 @@ def add(  # noqa: PLR0913 - what an experiment is made of
             tests={"collected": 1, "passed": 1},
         )
     return reading.experiment(store, made.id)
+
+
+def put(
+    store: Store,
+    experiment: StoredExperiment,
+    of: Iterable[events.Row],
+    session: NewSession | None = None,
+) -> None:
+    """Write rows of tests that ended."""
+    by = session.id if session else "unknown"
+    lines = [changes.put(experiment.id, by, row, final=True) for row in of]
+    if session:
+        lines.insert(0, changes.begin(session))
+    with store.transaction() as connection:
+        changes.apply(connection, lines)
 
 
 def a_store(folder: Path) -> Store:

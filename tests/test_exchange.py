@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import a_row, a_store, add, rows
+from stored import a_row, a_store, add, put, rows
 
 from pytest_braintrust.errors import ExchangeError
 from pytest_braintrust.exchange import export_file, import_file
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.writing import Put
 
 
 @pytest.fixture
@@ -212,7 +211,7 @@ def test_any_size_goes_through_little_memory(
             a_row(f"test_{number}", value="x" * 20_000)
             for number in range(start, start + 100)
         ]
-        writing.change(here, [(known.number, Put(row, final=True)) for row in some])
+        put(here, known, some)
     path = tmp_path / "rows.jsonl"
     tracemalloc.start()
     export_file(here, known, path)

@@ -22,10 +22,10 @@ from fake_braintrust import FakeBraintrust
 from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreTooNew
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.store import connection, reading
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.schema import MIGRATIONS
 from pytest_braintrust.store.sessions import NewSession
-from pytest_braintrust.store.writing import NewExperiment
 
 TESTS = """\
 import pytest

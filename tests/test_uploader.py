@@ -27,7 +27,7 @@ from fake_braintrust import (
     truncated,
     wrong_types,
 )
-from stored import a_row, a_store, add, event_of, rows
+from stored import a_row, a_store, add, event_of, put, rows
 
 from pytest_braintrust import service
 from pytest_braintrust.api import BraintrustClient, Timeouts
@@ -35,7 +35,7 @@ from pytest_braintrust.api.retry import ONCE
 from pytest_braintrust.errors import Rejected
 from pytest_braintrust.service import Upload
 from pytest_braintrust.settings import Connection
-from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.uploader import MAX_BATCH_BYTES, Sender
 
@@ -332,8 +332,7 @@ def test_a_row_that_changes_while_it_is_sent_is_sent_again(
 
     def meanwhile(exchange: Any) -> None:
         other = a_store(store.directory.parent)
-        put = writing.Put(last, final=True)  # type: ignore[arg-type]
-        writing.change(other, [(experiment.number, put)])
+        put(other, experiment, [last])  # type: ignore[list-item]
         other.close()
         exchange.send(exchange.apply())
 

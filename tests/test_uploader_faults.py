@@ -23,6 +23,7 @@ from fake_braintrust.faults import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import put
 
 from pytest_braintrust import events
 from pytest_braintrust.api.client import BraintrustClient
@@ -33,9 +34,9 @@ from pytest_braintrust.events import Case, Ids, Row, Run
 from pytest_braintrust.fields import checked
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
-from pytest_braintrust.store.writing import NewExperiment, Put
 from pytest_braintrust.uploader import Sender
 
 FAULTS: dict[str, Callable[[], Action]] = {
@@ -118,7 +119,7 @@ def test_any_interleaving_of_faults_leaves_what_was_recorded(
             for sizes, faults, tries in rounds:
                 rows = [recorded(len(kept) + i, size) for i, size in enumerate(sizes)]
                 kept |= {row["id"]: row for row in rows}
-                writing.change(store, [(run.number, Put(e, final=True)) for e in rows])
+                put(store, run, rows)
                 for fault, path, times in faults:
                     server.faults.add(Fault(FAULTS[fault](), path=path, times=times))
                 for _ in range(tries):

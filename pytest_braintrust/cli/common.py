@@ -16,6 +16,7 @@ from pytest_braintrust.settings import (
     Connection,
     connection_from_environment,
 )
+from pytest_braintrust.store import spool
 from pytest_braintrust.store.connection import FILE_NAME, Store, open_store
 
 _YEAR = 300 * 24 * 3600
@@ -122,7 +123,9 @@ def opened_store(given: argparse.Namespace, *, create: bool = False) -> closing[
             "first"
         )
         raise StoreError(msg)
-    return closing(open_store(directory, create=create))
+    store = open_store(directory, create=create)
+    spool.take_in_left(store)
+    return closing(store)
 
 
 def _nearest(start: Path) -> Path | None:

@@ -106,14 +106,6 @@ class Store:
         """The first row that a SELECT finds."""
         return next(iter(list(self.query(sql, values))), None)
 
-    def wait_for_others(self, seconds: float) -> None:
-        """Set how long a transaction waits for that of another process.
-
-        Raises:
-            StoreError: the connection is broken.
-        """
-        self.one(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
-
     def check(self) -> None:
         """Look through all of the file.
 
@@ -136,6 +128,14 @@ class Store:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise _translated(self.directory, error) from error
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Set how long a transaction waits for that of another process.
+
+        Raises:
+            StoreError: the connection is broken.
+        """
+        self.one(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     def close(self) -> None:
         """Close the file; another process that forked from ours leaves it alone."""

@@ -240,11 +240,13 @@ def unsent(  # noqa: PLR0913 - which of them, and how many
         yield UnsentRow(row["position"], row["version"], row["event"])
 
 
-def has_row(store: Store, number: int, row_id: str) -> bool:
+def has_row(store: Store, experiment_id: str, row_id: str) -> bool:
     """Whether an experiment has a row of that id."""
-    values = (number, row_id)
-    sql = "SELECT 1 FROM rows WHERE experiment = ? AND id = ?"
-    return store.one(sql, values) is not None
+    sql = (
+        "SELECT 1 FROM rows WHERE id = ? AND experiment = "
+        "(SELECT number FROM experiments WHERE id = ?)"
+    )
+    return store.one(sql, (row_id, experiment_id)) is not None
 
 
 def session_counts(store: Store, session_id: str) -> RowCounts:

@@ -89,4 +89,8 @@ MIGRATIONS: tuple[str, ...] = (
     -- Whether later runs may be compared with it by its place in history.
     ALTER TABLE experiments ADD COLUMN fit INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    -- How many bytes of a file of `spool` are in the tables.
+    CREATE TABLE spooled (name TEXT PRIMARY KEY, taken INTEGER NOT NULL);
+    """,
 )

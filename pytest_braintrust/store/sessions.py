@@ -50,10 +50,11 @@ class Session:
 def begin(store: Store, new: NewSession) -> int:
     """Note that a session began; answers its number. A second time changes nothing."""
     with store.transaction() as connection:
-        return _begun(connection, new)
+        return add(connection, new)
 
 
-def _begun(connection: sqlite3.Connection, new: NewSession) -> int:
+def add(connection: sqlite3.Connection, new: NewSession) -> int:
+    """Do the same in a transaction of the caller."""
     added = connection.execute(
         "INSERT OR IGNORE INTO sessions (id, run_id, started_at, host, pid) "
         "VALUES (?, ?, ?, ?, ?)",
@@ -84,7 +85,7 @@ def finish(
     `tests` has how many were collected and how many had each outcome, `not_run` too.
     """
     with store.transaction() as connection:
-        number = _begun(connection, session)
+        number = add(connection, session)
         connection.execute(
             "UPDATE sessions SET finished_at = ?, exit_status = ?, tests = ? "
             "WHERE number = ?",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_braintrust.events import Row
+from pytest_braintrust.events import Columns
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.store.connection import Store
@@ -104,7 +104,7 @@ class Incoming:
 class Arrival:
     """A row on its way in."""
 
-    row: Row
+    row: Columns
     #: Its version on Braintrust, where it came from there.
     remote_version: int | None = None
 

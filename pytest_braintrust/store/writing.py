@@ -4,121 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from pytest_braintrust.events import Row
-from pytest_braintrust.jsonable import clean, dumps
+from pytest_braintrust.store import changes
+from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment, experiment
 
-_PUT = """
-INSERT INTO rows
-    (experiment, id, nodeid, part, outcome, scores, input_hash, event, final, session)
-VALUES (:experiment, :id, :nodeid, :part, :outcome, :scores, :input_hash, :event,
-    :final, :session)
-ON CONFLICT (experiment, id) DO UPDATE SET
-    nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
-    scores = excluded.scores, input_hash = excluded.input_hash,
-    event = excluded.event, final = excluded.final, version = version + 1,
-    refused = NULL
-"""
-_END = """
-UPDATE rows SET event = substr(event, 1, length(event) - ?) || ?, final = 1,
-    version = version + 1 WHERE experiment = ? AND id = ?
-"""
-_DELETE = "DELETE FROM rows WHERE experiment = ? AND id = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class NewExperiment:
-    """A run of one project, before its first row."""
-
-    id: str
-    #: What the experiments of a run have in common, whichever process adds them.
-    run_id: str
-    project: str
-    name: str
-    created_at: float
-    repo_info: Mapping[str, Any] | None
-    metadata: Mapping[str, Any]
-    api_url: str | None
-    #: The experiment that it is compared with: here, and on Braintrust.
-    base: str | None = None
-    base_remote_id: str | None = None
-    #: The dataset on Braintrust that its cases come from, where there is one.
-    dataset_id: str | None = None
-    dataset_version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A row to write, or to take out."""
-
-    row: Row
-    final: bool
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """A row whose test ended: the last characters of its event become others."""
-
-    row_id: str
-    cut: int
-    tail: str
-
 
 def add_experiment(store: Store, new: NewExperiment) -> StoredExperiment:
-    """Add an experiment, or answer the one that has its id already.
-
-    A worker may have added it before its baseline was found.
-    """
+    """Add an experiment, or answer the one that has its id already."""
     with store.transaction() as connection:
-        connection.execute(
-            "INSERT INTO experiments (id, run_id, project, name, created_at, "
-            "repo_info, metadata, api_url, base, base_remote_id, dataset_id, "
-            "dataset_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET base = coalesce(base, excluded.base), "
-            "base_remote_id = coalesce(base_remote_id, excluded.base_remote_id)",
-            (
-                new.id,
-                new.run_id,
-                new.project,
-                new.name,
-                new.created_at,
-                dumps(clean(new.repo_info)),
-                dumps(clean(new.metadata)),
-                new.api_url,
-                new.base,
-                new.base_remote_id,
-                new.dataset_id,
-                new.dataset_version,
-            ),
-        )
+        changes.insert(connection, new)
     return experiment(store, new.id)
-
-
-def change(
-    store: Store,
-    changes: Iterable[tuple[int, Put | End]],
-    *,
-    session: int | None = None,
-) -> None:
-    """Apply changes, each to the rows of an experiment by number, all or none.
-
-    A row with the id of an earlier one takes its place. `session` is the number of
-    the one that records them.
-    """
-    with store.transaction() as connection:
-        for number, each in changes:
-            if isinstance(each, End):
-                connection.execute(_END, (each.cut, each.tail, number, each.row_id))
-            elif each.gone:
-                connection.execute(_DELETE, (number, each.row["id"]))
-            else:
-                own = {"experiment": number, "final": each.final, "session": session}
-                connection.execute(_PUT, {**each.row, **own})
 
 
 def remove_experiment(store: Store, number: int) -> None:

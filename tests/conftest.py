@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.cli import main
+from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store import spool
 from pytest_braintrust.store.connection import FILE_NAME, open_store
 
@@ -100,8 +101,10 @@ class Ran:
         if not (self.store / FILE_NAME).exists():
             return []
         with closing(open_store(self.store, create=False)) as store:
-            # As every command does: a run that was killed could not.
-            spool.take_in_all(store)
+            # As every command does: a run that was killed could not. On a disk that is
+            # full nobody can.
+            with suppress(StoreError):
+                spool.take_in_all(store)
             found = store.query(f"SELECT * FROM {table} ORDER BY {order}")
             return [dict(each) for each in found]
 

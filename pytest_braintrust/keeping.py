@@ -75,8 +75,9 @@ class Keeper:
     _due: float = 0.0
     _last: dict[str | None, Told] = field(default_factory=dict)
     _settled: bool = False
-    #: When to try again after a write that failed.
+    #: When to try again after a write that failed, and whether the spool was at fault.
     _again: float = 0.0
+    _cannot_append: bool = False
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
 
@@ -221,12 +222,14 @@ class Keeper:
 
     def _write(self) -> None:
         began = monotonic()
-        if began < self._again and not self._settled:
-            return
+        waiting = began < self._again and not self._settled
         try:
-            if self._owed:
+            # Also while the tables are locked by others: what is in the spool is safe.
+            if self._owed and not (waiting and self._cannot_append):
+                self._cannot_append = True
                 self._append()
-            if self._settled or self._is_due(began):
+                self._cannot_append = False
+            if not waiting and (self._settled or self._is_due(began)):
                 self._take_in()
         except StoreError as error:
             self.problem = str(error)

@@ -326,7 +326,7 @@ def test_ctrl_c_is_told_in_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_braintrust.cli.listing.newest_first", interrupted)
+    monkeypatch.setattr("pytest_braintrust.cli.listing.chosen", interrupted)
     said = command("list")
     assert (said.status, said.err) == (
         130,

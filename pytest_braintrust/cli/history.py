@@ -7,18 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_braintrust.cli import describing
-from pytest_braintrust.cli.common import (
-    Commands,
-    a_count,
-    add_command,
-    day,
-    opened_store,
+from pytest_braintrust.cli.choosing import (
+    add_choosing_options,
+    chosen,
+    say_older,
+    within_limit,
 )
+from pytest_braintrust.cli.common import Commands, add_command, day, opened_store
 from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.fields import PASS
-from pytest_braintrust.naming import newest_first
 from pytest_braintrust.reports.machine import plain_estimate
 from pytest_braintrust.reports.scales import scale_for
 from pytest_braintrust.statistics import Estimate
@@ -29,7 +28,6 @@ _EXAMPLES = """\
   pytest-braintrust history --score duration    another score, or a metric
   pytest-braintrust history --branch main --limit 0 --json
 """
-_LIMIT = 20
 #: Columns of the chart.
 _CHART = 20
 #: Means of other scores beside the one that is drawn.
@@ -59,30 +57,17 @@ def add_to(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("--score", metavar="NAME", help="the score or metric to draw")
-    parser.add_argument("--project", help="the runs of this project")
-    parser.add_argument("--branch", help="only runs of this branch")
-    parser.add_argument(
-        "--limit",
-        type=a_count,
-        default=_LIMIT,
-        metavar="N",
-        help=f"how many at most; 0: all (default {_LIMIT})",
-    )
+    add_choosing_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the runs."""
     with opened_store(given) as store:
-        found = newest_first(store, project=given.project)
-        if found and given.project is None:
-            # Means of different suites in one chart would say nothing.
-            found = [each for each in found if each.project == found[0].project]
-        if given.branch is not None:
-            found = [
-                e for e in found if (e.repo_info or {}).get("branch") == given.branch
-            ]
-        shown = list(reversed(found[: given.limit or None]))
-        points = [_Point(each, measure(store, each)) for each in shown]
+        found = chosen(store, given)
+        # Means of different suites in one chart would say nothing.
+        found = [each for each in found if each.project == found[0].project]
+        shown = within_limit(found, given)
+        points = [_Point(each, measure(store, each)) for each in reversed(shown)]
     if given.json:
         print(as_json([_plain(each) for each in points]))
         return 0
@@ -93,8 +78,7 @@ def run(given: argparse.Namespace) -> int:
     say(f"{drawn or 'no score'} in project {points[-1].run.project}")
     for line in table(_columns(points, drawn), _rows(points, drawn), screen_width()):
         print(line)
-    if len(found) > len(shown):
-        print(f"{len(found) - len(shown):,} older; --limit 0 shows all")
+    say_older(len(found) - len(shown))
     return 0
 
 

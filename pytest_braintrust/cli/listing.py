@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 
 from pytest_braintrust.cli import describing
-from pytest_braintrust.cli.common import (
-    Commands,
-    a_count,
-    add_command,
-    day,
-    opened_store,
+from pytest_braintrust.cli.choosing import (
+    add_choosing_options,
+    chosen,
+    say_older,
+    within_limit,
 )
+from pytest_braintrust.cli.common import Commands, add_command, day, opened_store
 from pytest_braintrust.cli.output import Column, as_json, screen_width, table
-from pytest_braintrust.naming import newest_first
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -23,7 +22,6 @@ _EXAMPLES = """\
   pytest-braintrust list --branch main          those of a branch
   pytest-braintrust list --limit 0 --json       all of them, for a program
 """
-_LIMIT = 20
 
 _COLUMNS = (
     Column("EXPERIMENT", least=14, middle=True),
@@ -48,26 +46,14 @@ def add_to(commands: Commands) -> None:
         "of all.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("--project", help="only runs of this project")
-    parser.add_argument("--branch", help="only runs of this branch")
-    parser.add_argument(
-        "--limit",
-        type=a_count,
-        default=_LIMIT,
-        metavar="N",
-        help=f"how many at most; 0: all (default {_LIMIT})",
-    )
+    add_choosing_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the runs."""
     with opened_store(given) as store:
-        found = [
-            each
-            for each in newest_first(store, project=given.project)
-            if given.branch in {None, (each.repo_info or {}).get("branch")}
-        ]
-        shown = found[: given.limit or None]
+        found = chosen(store, given)
+        shown = within_limit(found, given)
         if given.json:
             print(as_json([describing.as_plain(store, each) for each in shown]))
             return 0
@@ -77,8 +63,7 @@ def run(given: argparse.Namespace) -> int:
             _COLUMNS, (_row(store, each) for each in shown), screen_width()
         ):
             print(line)
-        if len(found) > len(shown):
-            print(f"and {len(found) - len(shown):,} older; --limit 0 shows all")
+        say_older(len(found) - len(shown))
     return 0
 
 

@@ -1,0 +1,47 @@
+"""Which runs a command shows that shows many: the options, and the runs they leave."""
+
+from __future__ import annotations
+
+import argparse
+
+from pytest_braintrust.cli.common import a_count
+from pytest_braintrust.naming import newest_first
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.reading import StoredExperiment
+
+_LIMIT = 20
+
+
+def add_choosing_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which runs are shown, and how many."""
+    parser.add_argument("--project", help="only runs of this project")
+    parser.add_argument("--branch", help="only runs of this branch")
+    parser.add_argument(
+        "--limit",
+        type=a_count,
+        default=_LIMIT,
+        metavar="N",
+        help=f"how many at most; 0: all (default {_LIMIT})",
+    )
+
+
+def chosen(store: Store, given: argparse.Namespace) -> list[StoredExperiment]:
+    """The runs that the options ask for, the newest first, whatever the limit."""
+    return [
+        each
+        for each in newest_first(store, project=given.project)
+        if given.branch in {None, (each.repo_info or {}).get("branch")}
+    ]
+
+
+def within_limit(
+    found: list[StoredExperiment], given: argparse.Namespace
+) -> list[StoredExperiment]:
+    """The newest of them, as many as are asked for."""
+    return found[: given.limit or None]
+
+
+def say_older(count: int) -> None:
+    """Say how many runs the limit left out, if any."""
+    if count:
+        print(f"and {count:,} older; --limit 0 shows all")

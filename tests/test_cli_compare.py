@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Suite
+from conftest import Command, Suite
 from made_runs import Told, scored, store_run
 from test_comparison import written
 
-from pytest_braintrust.cli import main
 from pytest_braintrust.reports import sides
 from pytest_braintrust.reports.lines import width_of
 from pytest_braintrust.store.connection import Store, open_store
 
 
-@dataclass
-class Said:
-    """What one command came to."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """The store of the folder that commands run in."""
-    for name in [each for each in os.environ if each.startswith("BRAINTRUST_")]:
-        monkeypatch.delenv(name)
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The store of the folder that commands run in, on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.chdir(tmp_path)
-    opened = open_store(tmp_path / ".braintrust")
+    opened = open_store(folder / ".braintrust")
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = int(str(end.code))
-        told = capsys.readouterr()
-        return Said(status, told.out, told.err)
-
-    return run
 
 
 OLD = '{"answer": "Rome"}'
@@ -186,6 +148,15 @@ def test_history_has_a_line_a_run_and_a_chart(store: Store, command: Command) ->
     assert lines[5].endswith("interrupted")
     assert max(map(width_of, lines)) <= 80
     assert command("history").out.startswith("other in project q\n")
+
+
+def test_history_of_a_branch_is_of_the_project_that_ran_on_it_last(
+    store: Store, command: Command
+) -> None:
+    """Whatever ran elsewhere since."""
+    store_run(store, scored("exact", [1.0]), repo_info={"branch": "main"})
+    store_run(store, scored("other", [1.0]), project="q")
+    assert command("history", "--branch", "main").out.startswith("exact in project p\n")
 
 
 def test_history_of_a_metric_and_as_json(store: Store, command: Command) -> None:

@@ -90,6 +90,7 @@ _INI_LISTS = (
 #: Options without a value; in a variable or in the ini they are 1 or 0.
 _SWITCHES = (
     ("all", "Record every test, with or without fixture and marker"),
+    ("allow_http", "Let the API key go to another machine by plain http"),
     ("no_upload", "Keep the run in the local store, also where there is a key"),
     ("offline", "Ask nothing of Braintrust: datasets come from the cache"),
     ("no_summary", "Leave out the braintrust section at the end of the run"),

@@ -160,7 +160,7 @@ def _declared(read: Given) -> dict[str, str]:
 
 
 def connection_from_environment(
-    environ: Mapping[str, str] = os.environ, **given: str | None
+    environ: Mapping[str, str] = os.environ, **given: str | bool | None
 ) -> Connection | None:
     """The connection that variables and a command's options name; None: no key."""
     none: Reader = lambda _: None  # noqa: E731 - a reader that has nothing
@@ -172,8 +172,9 @@ def connection_from(read: Given) -> Connection | None:
     """The connection that the sources name; None where there is no key."""
     api_key = read.text("api_key", from_ini=False)
     # Checked without a key too: a wrong address is wrong at once, not next week.
-    api_url = _url(read, "api_url", DEFAULT_API_URL)
-    app_url = _url(read, "app_url", DEFAULT_APP_URL)
+    in_clear = InClear(read.switch("allow_http"), read.option_name("allow_http"))
+    api_url = _url(read, "api_url", DEFAULT_API_URL, in_clear)
+    app_url = _url(read, "app_url", DEFAULT_APP_URL, in_clear)
     if api_key is None:
         return None
     where = read.where("api_key", from_ini=False)
@@ -196,17 +197,27 @@ def checked_header(text: str, where: str, what: str) -> str:
     return text
 
 
-def _url(read: Given, name: str, default: str) -> str:
+@dataclass(frozen=True, slots=True)
+class InClear:
+    """Whether the key may go to another machine by plain http."""
+
+    allowed: bool
+    #: What allows it, as messages name it.
+    switch: str
+
+
+def _url(read: Given, name: str, default: str, in_clear: InClear) -> str:
     text = read.text(name)
-    return default if text is None else checked_url(text, read.where(name))
+    return default if text is None else checked_url(text, read.where(name), in_clear)
 
 
-def checked_url(text: str, where: str) -> str:
+def checked_url(text: str, where: str, in_clear: InClear) -> str:
     """A base address without the trailing slash or `/v1` that people paste with it.
 
     Raises:
         SettingsError: it is not an http or https address, carries a user name,
-            query or fragment, or is plain http to another machine.
+            query or fragment, or is plain http to another machine and that is not
+            allowed.
     """
     shown = repr(_USER_INFO.sub("//", text))
     try:
@@ -222,8 +233,11 @@ def checked_url(text: str, where: str) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment:
         msg = f"{where}: an address has no user name, query or fragment"
         raise SettingsError(msg)
-    if parts.scheme == "http" and host not in _LOOPBACK:
-        msg = f"{where}: {shown} would send the API key in the clear; use https"
+    if parts.scheme == "http" and host not in _LOOPBACK and not in_clear.allowed:
+        msg = (
+            f"{where}: {shown} would send the API key in the clear; use https, or say "
+            f"{in_clear.switch} where the network is your own"
+        )
         raise SettingsError(msg)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -90,6 +90,19 @@ def test_what_cannot_be_used_is_told_by_its_name(
     assert "cret" not in str(caught.value)
 
 
+def test_plain_http_may_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the argument or by the variable, to a machine behind one's own walls."""
+    url = "http://a.internal:8000"
+    monkeypatch.delenv("BRAINTRUST_ALLOW_HTTP", raising=False)
+    with pytest.raises(SettingsError, match="or say allow_http=True where"):
+        BraintrustClient(api_key="k", api_url=url)
+    with BraintrustClient(api_key="k", api_url=url, allow_http=True) as client:
+        assert client.connection.api_url == url
+    monkeypatch.setenv("BRAINTRUST_ALLOW_HTTP", "1")
+    with BraintrustClient(api_key="k", app_url=url) as client:
+        assert client.connection.app_url == url
+
+
 def test_settled_connection_makes_a_client(server: FakeBraintrust) -> None:
     connection = Connection(server.api_key, server.url, server.app_url)
     with BraintrustClient.for_connection(connection) as client:

@@ -29,7 +29,14 @@ def test_capital(bt_score, question, expected):
     assert answer == expected
 """
 COMMON = {"--help", "--store", "--json"}
-CONNECTION = {"--api-key", "--api-url", "--app-url", "--org-name", "--impersonate"}
+CONNECTION = {
+    "--api-key",
+    "--api-url",
+    "--app-url",
+    "--allow-http",
+    "--org-name",
+    "--impersonate",
+}
 
 
 def helps(command: Command, *names: str) -> dict[str, str]:

@@ -224,6 +224,29 @@ def test_a_proxy_of_the_environment_is_used(
     warned(suite.run())
 
 
+def test_plain_http_to_another_machine_has_to_be_allowed(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """A run and a command say what allows it, and send the key only then."""
+    # Another machine by its name; a proxy leads to ours.
+    proxy = Proxy(lambda host, port: ("127.0.0.1", port))
+    url = server.url.replace("127.0.0.1", "braintrust.internal")
+    suite.write(test_geo=CAPITALS).sends_to(server)
+    suite.environment |= {"BRAINTRUST_API_URL": url, "HTTP_PROXY": proxy.url}
+    ran = suite.run()
+    assert ran.status == 4
+    assert "use https, or say --braintrust-allow-http where" in ran.err
+    command = suite.cli("access", "whoami")
+    assert command.status != 0
+    assert "use https, or say --allow-http where" in command.err
+    assert proxy.asked == []
+    assert "3 sent + 0 pending" in suite.run("--braintrust-allow-http").section
+    assert suite.cli("access", "whoami", "--allow-http").status == 0
+    suite.environment["BRAINTRUST_ALLOW_HTTP"] = "1"
+    assert suite.cli("access", "whoami").status == 0
+    assert f"POST {url}/v1/project" in proxy.asked
+
+
 # ------------------------------------------------------------------------- one experiment
 
 

@@ -133,6 +133,21 @@ def test_addresses_are_taken_as_people_paste_them(given: str, meant: str) -> Non
     assert found.api_url == meant
 
 
+@pytest.mark.parametrize("name", ["api_url", "app_url"])
+def test_plain_http_to_another_machine_is_refused_unless_allowed(name: str) -> None:
+    """By option, variable or ini; a variable takes back what the ini file allows."""
+    given = {name: "http://a.internal:8000", "api_key": "sk-1"}
+    for options, environ, ini in (
+        ({"allow_http": True}, {}, {}),
+        ({}, {"allow_http": "1"}, {}),
+        ({}, {}, {"allow_http": True}),
+    ):
+        found = settled({**given, **options}, environ, ini)
+        assert value_of(found, name) == "http://a.internal:8000"
+    with pytest.raises(SettingsError, match="or say --braintrust-allow-http where"):
+        settled(given, {"allow_http": "0"}, {"allow_http": True})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [

@@ -40,6 +40,8 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
             key's owner has to be an owner of each of that user's organisations. An
             address is looked up with the first call, which raises `Refused` where no
             user has it.
+        allow_http: Whether the key may go to another machine by plain http, where
+            anyone on the way can read it; also where `BRAINTRUST_ALLOW_HTTP` says so.
         policy: How often and how long a call is tried again.
         timeouts: How long one try may take.
         sleep: Waits between tries.
@@ -56,12 +58,17 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
         app_url: str | None = None,
         org_name: str | None = None,
         impersonate_user: str | None = None,
+        allow_http: bool = False,
         policy: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         connection = connecting.connection(
-            api_key=api_key, api_url=api_url, app_url=app_url, org_name=org_name
+            api_key=api_key,
+            api_url=api_url,
+            app_url=app_url,
+            org_name=org_name,
+            allow_http=allow_http,
         )
         self._open(connection, impersonate_user, policy, timeouts, sleep)
 

@@ -6,21 +6,24 @@ import os
 from collections.abc import Mapping
 
 from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.given import Given, Reader
 from pytest_braintrust.settings import (
     DEFAULT_API_URL,
     DEFAULT_APP_URL,
     Connection,
+    InClear,
     checked_header,
     checked_url,
 )
 
 
-def connection(
+def connection(  # noqa: PLR0913 - what a connection is made of
     *,
     api_key: str | None,
     api_url: str | None,
     app_url: str | None,
     org_name: str | None,
+    allow_http: bool,
     environ: Mapping[str, str] = os.environ,
 ) -> Connection:
     """Complete what was given from `BRAINTRUST_API_KEY` and its like.
@@ -32,17 +35,28 @@ def connection(
     if key is None:
         msg = "there is no API key: pass api_key, or set BRAINTRUST_API_KEY"
         raise SettingsError(msg)
+    in_clear = InClear(allow_http or _set("allow_http", environ), "allow_http=True")
     return Connection(
         checked_header(key, where, "the API key"),
-        _url("api_url", api_url, environ, DEFAULT_API_URL),
-        _url("app_url", app_url, environ, DEFAULT_APP_URL),
+        _url(_given_or_set("api_url", api_url, environ), DEFAULT_API_URL, in_clear),
+        _url(_given_or_set("app_url", app_url, environ), DEFAULT_APP_URL, in_clear),
         _given_or_set("org_name", org_name, environ)[0],
     )
 
 
-def _url(name: str, given: str | None, environ: Mapping[str, str], default: str) -> str:
-    text, where = _given_or_set(name, given, environ)
-    return default if text is None else checked_url(text, where)
+def _url(given: tuple[str | None, str], default: str, in_clear: InClear) -> str:
+    text, where = given
+    return default if text is None else checked_url(text, where, in_clear)
+
+
+def _set(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a variable switches something on.
+
+    Raises:
+        SettingsError: it is no word for yes or no.
+    """
+    nothing: Reader = lambda _: None  # noqa: E731 - a reader that has nothing
+    return Given(nothing, nothing, environ).switch(name)
 
 
 def _given_or_set(

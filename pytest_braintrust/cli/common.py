@@ -75,6 +75,12 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--api-key", help="prefer the variable BRAINTRUST_API_KEY")
     group.add_argument("--api-url", help="or the variable BRAINTRUST_API_URL")
     group.add_argument("--app-url", help="or the variable BRAINTRUST_APP_URL")
+    group.add_argument(
+        "--allow-http",
+        action="store_true",
+        help="let the key go to another machine by plain http; or the variable "
+        "BRAINTRUST_ALLOW_HTTP",
+    )
     group.add_argument("--org-name", help="or the variable BRAINTRUST_ORG_NAME")
     group.add_argument(
         "--impersonate",
@@ -145,6 +151,7 @@ def required_connection(given: argparse.Namespace) -> Connection:
         api_key=given.api_key,
         api_url=given.api_url,
         app_url=given.app_url,
+        allow_http=given.allow_http,
         org_name=given.org_name,
         impersonate=given.impersonate,
     )

@@ -89,6 +89,8 @@ class Unreachable(ApiError):
     """There was no answer: network, DNS, TLS or timeout."""
 
     retryable = True
+    #: Whether there was not even a connection to ask by.
+    nobody_there = False
 
 
 class Overloaded(ApiError):

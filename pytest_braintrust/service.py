@@ -51,12 +51,18 @@ CHECK_TIMEOUTS = Timeouts(connect=4.0, read=6.0, total=8.0)
 #: All of it, names to be resolved included, which no timeout of a request bounds.
 _CHECK_SECONDS = 12.0
 
+#: A server that cannot be connected to in this time is not there. The rest as usual:
+#: what is sent may be large, and the way slow.
+_FOLLOW_TIMEOUTS = Timeouts(connect=4.0)
+
 #: Between two looks at the store: rows that were recorded meanwhile go together.
 _PAUSE = 1.0
 #: How long each trouble lets the looks pause, by their number in a row.
 _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 #: The end of a run is waited for, so that it tries again sooner.
 _DRAINING = RetryPolicy(seconds=60.0)
+#: How long it tries where not even a connection can be made.
+_GONE_SECONDS = 3.0
 
 #: The exit status when something is left, known to `child` too. Not 1: that is
 #: Python's own, for a process that never came to its work.
@@ -155,18 +161,21 @@ class Upload:
         return max(told, policy.wait(self._troubles - 1) if self._troubles else 0.0)
 
     def drain(self, seconds: float = _DRAINING.seconds) -> None:
-        """Send all that is recorded, until that fails for some seconds on end."""
-        until = monotonic() + seconds
+        """Send all that is recorded, until that fails for some seconds on end.
+
+        Fewer seconds where nobody is there: who waits for us learns nothing by more.
+        """
+        patience = _Patience(seconds)
         self._take_in()
         left, self._troubles = self._left(), 0
         pause = max(0.0, self._not_before - monotonic())
-        while left and not self._stop() and monotonic() + pause < until:
+        while left and not self._stop() and patience.lasts(pause):
             sleep(pause)
-            if self.step(final_only=False) is None:
+            trouble = self.step(final_only=False)
+            if trouble is None:
                 return
             before, left = left, self._left()
-            if left < before:
-                until = monotonic() + seconds
+            patience.note(trouble, arrived=left < before)
             pause = self.pause(_DRAINING)
 
     def tell_ends(self) -> None:
@@ -197,6 +206,35 @@ class Upload:
             self._not_before = monotonic() + told
 
 
+class _Patience:
+    """How long the end of a run goes on trying.
+
+    Args:
+        seconds: For how long that may bring nothing to the server, on end.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        #: When rows arrived last, and when there was last a sign of the server.
+        self._arrived = self._heard = monotonic()
+        self._gone = False
+
+    def lasts(self, pause: float) -> bool:
+        """Whether another try after a pause is within the time."""
+        until = self._arrived + self._seconds
+        if self._gone:
+            until = min(until, self._heard + _GONE_SECONDS)
+        return monotonic() + pause < until
+
+    def note(self, trouble: ApiError | StoreError, *, arrived: bool) -> None:
+        """Note what came of a try."""
+        self._gone = isinstance(trouble, Unreachable) and trouble.nobody_there
+        if arrived:
+            self._arrived = monotonic()
+        if arrived or not self._gone:
+            self._heard = monotonic()
+
+
 def follow(
     directory: Path, session_id: str, server: Connection, ended: threading.Event
 ) -> bool:
@@ -208,7 +246,9 @@ def follow(
         StoreError: the store could not be read or written.
     """
     store = connection.open_store(directory)
-    with BraintrustClient.for_connection(server, policy=ONCE) as client:
+    with BraintrustClient.for_connection(
+        server, policy=ONCE, timeouts=_FOLLOW_TIMEOUTS
+    ) as client:
         upload = Upload(store, session_id, client)
         while not ended.wait(max(_PAUSE, upload.pause(_TROUBLED))):
             upload.step(final_only=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -265,6 +268,55 @@ def test_deadline_holds_behind_a_proxy(
         client.create_project("p")
         error = failing(lambda: client.create_project("p"))
     assert "no whole answer within 1 seconds" in str(error)
+
+
+def test_name_that_is_not_found_in_time_is_an_error(
+    server: FakeBraintrust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system waits for its name servers as long as they are silent."""
+    silence = Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silence.wait(60))
+    with BraintrustClient(
+        api_key=KEY,
+        api_url=server.url,
+        policy=ONCE,
+        timeouts=replace(QUICK, connect=0.2),
+    ) as client:
+        error = failing(lambda: client.create_project("p"))
+    silence.set()
+    assert isinstance(error, Unreachable)
+    assert error.nobody_there
+    assert "no address of 127.0.0.1 was found within 0.2 seconds" in str(error)
+    assert server.requests == []
+
+
+def test_every_address_of_a_name_is_tried(
+    server: FakeBraintrust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a name has one of IPv6, and the network has none."""
+    found = [(2, 1, 6, "", (each, 0)) for each in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", resolved := Resolver(found))
+    url = server.url.replace("127.0.0.1", "localhost")
+    with BraintrustClient(
+        api_key=KEY, api_url=url, policy=ONCE, timeouts=QUICK
+    ) as client:
+        client.create_project("p")
+        server.close()
+        monkeypatch.setattr(resolved, "found", found[:1])
+        assert failing(lambda: client.create_project("q"))
+
+
+class Resolver:
+    """Answers what a name is found to be; numbers are what they are."""
+
+    def __init__(self, found: list[Any]) -> None:
+        self.found = found
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: str, *args: Any, **more: Any) -> list[Any]:
+        if host == "localhost":
+            return self.found
+        return self._real(host, *args, **more)
 
 
 class Wire:

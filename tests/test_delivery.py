@@ -293,6 +293,55 @@ def test_the_flush_timeout_bounds_the_end(suite: Suite, server: FakeBraintrust) 
     assert sorted(delivered_ids) == sorted(each["id"] for each in ran.rows())
 
 
+#: Half of the tests, a moment for the world to change, and the other half.
+LATER = (
+    HELPERS
+    + """
+import pytest
+
+@pytest.mark.parametrize("n", range(6))
+def test_it(bt_score, n):
+    if n == 3:
+        Path("uploader").write_text(str(uploader()))
+        Path("half").touch()
+        wait_for("changed")
+    bt_score(output=n)
+"""
+)
+
+
+@pytest.mark.parametrize("process", ["child", "none"])
+def test_a_server_that_died_meanwhile_is_not_waited_for(
+    suite: Suite, server: FakeBraintrust, process: str
+) -> None:
+    """Not for the flush timeout: nothing is acknowledged, and nobody is there."""
+    broken = NO_PROCESS["Popen fails"] if process == "none" else ""
+    suite.write(test_it=LATER, conftest=broken).sends_to(server)
+    running = suite.start("--braintrust", "--braintrust-flush-timeout=600")
+    wait_until((suite.folder / "half").exists)
+    server.close()
+    (suite.folder / "changed").touch()
+    ran = suite.ended(running, seconds=60)
+    assert ran.status == 0
+    assert "+ " in ran.section
+    assert "cannot be reached" in ran.section
+    assert "send with: pytest-braintrust push" in ran.section
+
+
+def test_nobody_is_left_where_pytest_and_the_server_are_gone(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """CI ends a job, and its network with it: so does the uploader."""
+    suite.write(test_it=LATER).sends_to(server)
+    running = suite.start("--braintrust")
+    wait_until((suite.folder / "half").exists)
+    server.close()
+    running.terminate()
+    running.communicate()
+    pid = int((suite.folder / "uploader").read_text())
+    wait_until(lambda: not alive(pid), seconds=20)
+
+
 def test_no_wait_at_all_may_be_asked_for(suite: Suite, server: FakeBraintrust) -> None:
     """With a flush timeout of 0 the rows are simply left for later."""
     server.faults.add(Fault(hang(60), path=INSERT, times=None))

@@ -177,7 +177,7 @@ def test_a_server_that_hangs_is_one_warning(
 def test_a_name_server_that_hangs_is_one_warning(
     suite: Suite, server: FakeBraintrust, tmp_path: Path
 ) -> None:
-    """No timeout of a request bounds how long a name takes to be found."""
+    """The system has no bound for how long a name takes to be found; we have."""
     patched = tmp_path / "patched"
     patched.mkdir()
     (patched / "sitecustomize.py").write_text(
@@ -186,7 +186,7 @@ def test_a_name_server_that_hangs_is_one_warning(
     suite.write(test_geo=CAPITALS).sends_to(server)
     paths = (str(patched), suite.env()["PYTHONPATH"])
     suite.environment["PYTHONPATH"] = os.pathsep.join(paths)
-    assert "no answer within 12 seconds" in warned(suite.run(seconds=50))
+    assert "no address of 127.0.0.1 was found within 4" in warned(suite.run(seconds=50))
     del suite.environment["PYTHONPATH"]
     pushed(suite, server)
 

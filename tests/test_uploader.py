@@ -144,6 +144,31 @@ def test_waits_grow_and_end(
     assert reading.row_counts(store, experiment.number).pending == 3
 
 
+def test_nobody_is_tried_for_long_who_is_not_there(
+    store: Store,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three seconds without a connection; any answer, a bad one too, is a sign of life."""
+    monkeypatch.setattr(service, "monotonic", lambda: sum(waits))
+    experiment = add(store, "eval", of=rows(3))
+    server.faults.add(Fault(answer(500), path=INSERT, times=4))
+    answered = server.faults.add(Fault(reset(apply=False), path=INSERT, times=None))
+    upload = Upload(store, experiment.run_id, client)
+    server.faults.add(Fault(answer(500), path=INSERT, times=None))
+    upload.drain()
+    assert answered.struck > 2
+    assert sum(waits) > 40
+    waits.clear()
+    server.close()
+    upload.drain()
+    assert len(waits) > 2
+    assert sum(waits) <= 3
+    assert reading.row_counts(store, experiment.number).pending == 3
+
+
 def test_time_is_up_only_where_nothing_arrives(
     store: Store,
     client: BraintrustClient,

@@ -14,14 +14,14 @@ import httpx
 
 from pytest_braintrust import __version__
 from pytest_braintrust.api import bodies, failures
-from pytest_braintrust.api.deadline import BoundedBackend, Deadline
+from pytest_braintrust.api.deadline import BoundedBackend, Deadline, Unresolved
 from pytest_braintrust.api.redirects import MAX_REDIRECTS, REDIRECTS, Hop, onward
 from pytest_braintrust.errors import ApiError, BadAnswer, Overloaded, Unreachable
 
 T = TypeVar("T")
 
 #: Failures after which the server has certainly not seen the request.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, Unresolved)
 _NOT_DONE = 429
 _HERE = {401, 403}
 
@@ -116,7 +116,7 @@ class Http:
         with self._deadline.within(seconds) as deadline:
             try:
                 return self._followed(ask, read)
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.TransportError, TimeoutError, Unresolved) as error:
                 late = f"no whole answer within {seconds:g} seconds"
                 why = late if deadline.over else self._told(error)
                 raise self._unreachable(ask, error, why) from None
@@ -188,7 +188,8 @@ class Http:
 
     def _unreachable(self, ask: Ask, error: Exception, why: str) -> Unreachable:
         unreachable = Unreachable(f"{self._base} cannot be reached: {why}")
-        if not ask.repeatable and not isinstance(error, _NOT_SENT):
+        unreachable.nobody_there = isinstance(error, _NOT_SENT)
+        if not ask.repeatable and not unreachable.nobody_there:
             unreachable.retryable = False
         return unreachable
 

@@ -23,7 +23,7 @@ from uuid import uuid4
 import measure
 
 from pytest_braintrust import events
-from pytest_braintrust.events import Case, Ids, Row, Run
+from pytest_braintrust.events import Case, Ids, Place, Row, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.store import changes
 from pytest_braintrust.store.changes import NewExperiment
@@ -31,6 +31,8 @@ from pytest_braintrust.store.connection import Store, open_store
 
 #: Rows in one transaction while the store is filled.
 _BATCH = 1_000
+
+PLACE = Place.of(file="test_many.py", function="test_answer", line=1)
 _STATS = ("min", "max", "mean", "stddev", "median", "iqr", "q1", "q3", "ops", "total")
 
 
@@ -89,12 +91,12 @@ def _record(store: Store, name: str, tests: int, chance: random.Random) -> None:
 
 def _row(place: int, chance: random.Random) -> Row:
     name = f"test_answer[{place}]"
-    case = Case(f"test_many.py::{name}", name, "test_many.py", "test_answer", 1)
+    case = Case(f"test_many.py::{name}", name, PLACE, Fields())
     said = Fields(output=f"{chance.random():.17f}" * 100)
     said.input = {"number": place}
     said.scores.update(exact=float(chance.random() < 0.7), tone=chance.random())
     run = Run("passed", 1.0, 1.0 + chance.random(), {"call": 0.5})
-    return events.encode(events.build(case, Ids(), said, run))
+    return events.record(case, Ids(), said, run)
 
 
 def _theirs(directory: Path, tests: int) -> Sequence[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
 from pytest_braintrust.cutting import short_name
-from pytest_braintrust.events import Case
-from pytest_braintrust.fields import Fields, Speaking, Unset, checked
-from pytest_braintrust.jsonable import plain_text, text_of
+from pytest_braintrust.events import Case, Place
+from pytest_braintrust.fields import UNSET, Fields, Speaking, Unset, checked
+from pytest_braintrust.jsonable import Json, clean, plain_text, text_of
 from pytest_braintrust.sources import source_hash
 from pytest_braintrust.trials import MOST, is_number, trial_of
 
@@ -28,38 +29,76 @@ _MECHANICAL_MARKERS = frozenset({MARKER, "parametrize", "usefixtures", "xdist_gr
 
 def is_recorded(item: pytest.Item, *, record_all: bool) -> bool:
     """Whether a test gets a row: by fixture, by marker, or because all do."""
-    if record_all or item.get_closest_marker(MARKER) is not None:
+    if record_all or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return True
-    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker(MARKER) is not None
 
 
-def case_of(item: pytest.Item) -> Case:
-    """Describe a test by its place, markers and parameters."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the cases of one test function have in common."""
+
+    place: Place
+    #: What its markers say.
+    given: Fields
+    #: Kept, so that no other object is known by their identity.
+    known_by: tuple[object, ...]
+
+
+class Cases:
+    """Describes tests; what is the same for all cases of a function is read once."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[object, ...], _Shared] = {}
+
+    def case_of(self, item: pytest.Item) -> Case:
+        """Describe a test by its place, markers and parameters."""
+        shared = self._shared_of(item)
+        item_id = clean_nodeid(item)
+        callspec = getattr(item, "callspec", None)
+        param_id, trial = trial_of(callspec)
+        given = Fields() if callspec is None else _told(callspec.params)
+        given.merge(shared.given)
+        return Case(
+            nodeid=short_name(_without_trial(item_id, param_id, trial)),
+            item_id=item_id,
+            trial=trial,
+            name=short_name(_without_trial(plain_text(item.name), param_id, trial)),
+            place=shared.place,
+            param_id=None if param_id is None else short_name(plain_text(param_id)),
+            given=given,
+        )
+
+    def _shared_of(self, item: pytest.Item) -> _Shared:
+        function = getattr(item, "originalname", None) or item.name
+        # The cases of a function have its markers, and some have markers of their own.
+        own = (item.parent, *item.own_markers)
+        key = (item.location[:2], function, *map(id, own))
+        found = self._shared.get(key)
+        if found is None:
+            place = _place(item, plain_text(function))
+            found = _Shared(place, _given(item), own)
+            self._shared[key] = found
+        return found
+
+
+def _place(item: pytest.Item, function: str) -> Place:
     path, line, _ = item.location
-    item_id = clean_nodeid(item)
-    callspec = getattr(item, "callspec", None)
-    function = getattr(item, "function", None)
-    param_id, trial = trial_of(callspec)
-    return Case(
-        nodeid=short_name(_without_trial(item_id, param_id, trial)),
-        item_id=item_id,
-        trial=trial,
-        name=short_name(_without_trial(plain_text(item.name), param_id, trial)),
+    code = getattr(item, "function", None)
+    return Place.of(
         file=plain_text(path),
-        function=plain_text(getattr(item, "originalname", None) or item.name),
+        function=function,
         line=(line or 0) + 1,
-        param_id=None if param_id is None else short_name(plain_text(param_id)),
         markers=tuple(_marker_names(item)),
         project=project_of(item),
-        source=source_hash(function) if function is not None else None,
-        given=_given(item, {} if callspec is None else callspec.params),
+        source=None if code is None else source_hash(code),
     )
 
 
 def clean_nodeid(item: pytest.Item) -> str:
     """The node id without the `@group` that pytest-xdist adds for loadgroup."""
     nodeid = item.nodeid
-    if item.config.getoption("loadgroup", default=False):
+    if "@" in nodeid and item.config.getoption("loadgroup", default=False):
         names = {_group_name(mark) for mark in item.iter_markers("xdist_group")}
         nodeid = nodeid.removesuffix("@" + "_".join(sorted(names)))
     return plain_text(nodeid)
@@ -131,8 +170,9 @@ def faults(mark: pytest.Mark) -> Iterator[str]:
             yield f"{about}: {error}"
 
 
-def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:
-    given = _told(params)
+def _given(item: pytest.Item) -> Fields:
+    """What the markers say of a test's row."""
+    given = Fields()
     # From the module's marker to the function's own: the closest has the last word.
     for mark in reversed(list(item.iter_markers(MARKER))):
         said = {
@@ -147,34 +187,25 @@ def _given(item: pytest.Item, params: Mapping[str, object]) -> Fields:
 def _told(params: Mapping[str, object]) -> Fields:
     """What the parameters say, of which some know themselves what that is."""
     given = Fields()
-    plain: dict[str, object] = {}
+    asked: dict[str, Json] = {}
+    expected: Json | Unset = UNSET
     for name, value in params.items():
         # By its type: a value may lie about its class, or raise when it is asked.
         if issubclass(type(value), Speaking):
             given.merge(cast("Speaking", value).fields())
-        else:
-            plain[name] = value
-    said = checked(**_parameters(plain))
-    row = given.input
-    if not isinstance(row, Unset) and isinstance(said.input, dict):
-        # The row is asked in more than one way: each is an input of its own.
-        said.input = {"input": row, **said.input}
-    given.merge(said)
-    return given
-
-
-def _parameters(params: Mapping[str, object]) -> dict[str, Any]:
-    inputs = {
-        name: value
-        for name, value in params.items()
+        elif name == "expected":
+            expected = clean(value)
         # pytest-repeat counts its repetitions in such a parameter: they are trials
         # of one case, and its input is the same.
-        if name != "expected" and not name.startswith("__")
-    }
-    said: dict[str, Any] = {"input": inputs} if inputs else {}
-    if "expected" in params:
-        said["expected"] = params["expected"]
-    return said
+        elif not name.startswith("__"):
+            asked[plain_text(name)] = clean(value)
+    if asked:
+        # A row that is asked in more than one way: each is an input of its own.
+        row = given.input
+        given.input = asked if isinstance(row, Unset) else {"input": row, **asked}
+    if expected is not UNSET:
+        given.expected = expected
+    return given
 
 
 def project_of(item: pytest.Item) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ class Crashes:
         for lost in self._lost.values():
             if not lost.told and is_recorded(lost.nodeid):
                 error = lost.attempts.pop()["error"]
-                row = events.encode(events.unknown(lost.nodeid, now(), lost.worker))
+                row = events.unknown(lost.nodeid, now(), lost.worker)
                 row = _continued(row, lost)
                 self._keep_rows(lost, [row], error, failed=False, last=True)
 
@@ -144,8 +145,8 @@ class Crashes:
         self, lost: _Lost, rows: list[Row], error: str, *, failed: bool, last: bool
     ) -> None:
         ended = [events.with_error(row, error, failed=failed) for row in rows]
-        encoded = [self._encoded(e, row) for e, row in zip(ended, rows, strict=True)]
-        kept = [row for row in encoded if row is not None]
+        edited = map(self.editor.edited, ended)
+        kept = [row for row in edited if row is not None]
         self.keeper.keep(
             lost.nodeid, kept, final=last, failed=failed, worker=lost.worker
         )
@@ -156,18 +157,11 @@ class Crashes:
     def _key(self, nodeid: str, worker: str | None) -> object:
         return nodeid if self.repeats else (worker, nodeid)
 
-    def _encoded(self, event: dict[str, Any], row: Row) -> Row | None:
-        edited = self.editor.edit(event)
-        if edited is None:
-            return None
-        encoded = events.encode(edited, part=row["part"], project=row["project"])
-        return self.editor.scrub(encoded)
-
 
 def _continued(row: Row, lost: _Lost) -> Row:
     return events.with_attempts(row, lost.attempts, lost.ids.get(row["part"]))
 
 
-def _attempt(event: dict[str, Any], error: str) -> dict[str, Any]:
-    outcome = event["metadata"]["pytest"]["outcome"]
-    return {"outcome": outcome, "scores": event["scores"], "error": error}
+def _attempt(row: Row, error: str) -> dict[str, Any]:
+    scores = json.loads(row["scores"])
+    return {"outcome": row["outcome"], "scores": scores, "error": error}

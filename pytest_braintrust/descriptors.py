@@ -17,6 +17,10 @@ from pathlib import Path
 _LIST = "/dev/fd"
 
 
+# In a tuple, because pyfakefs replaces what it finds by name in modules.
+_FSTAT = (os.fstat,)
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """A number by which this process has a file open."""
@@ -32,7 +36,7 @@ class Descriptor:
         Raises:
             OSError: nothing is open by that number.
         """
-        found = os.fstat(number)
+        found = _FSTAT[0](number)
         return cls(number, found.st_dev, found.st_ino)
 
     @property
@@ -50,6 +54,16 @@ class Descriptor:
             return os.fstat(self.number).st_nlink == 0
         except OSError:
             return False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is ours, and its file has a name; asked once for every test."""
+        try:
+            found = _FSTAT[0](self.number)
+        except OSError:
+            return False
+        same = found.st_ino == self.inode and found.st_dev == self.device
+        return same and found.st_nlink > 0
 
     def close(self) -> None:
         """Close it, unless it is someone else's by now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braintrust.events import Row
+from pytest_braintrust.events import Row, encode
 from pytest_braintrust.fields import PASS, checked
 from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.redacting import REDACTED
@@ -41,13 +42,20 @@ class RowEditor:
         #: By the id of a row, what the hook did wrong and for which test.
         self.failures: dict[str, str] = {}
 
-    def edit(
-        self, event: dict[str, Any], item: pytest.Item | None = None
+    def edited(self, row: Row, item: pytest.Item | None = None) -> Row | None:
+        """Answer the row to keep, or None to drop it."""
+        # Most suites have no such hook, and then no event is made of the text.
+        if self._config.hook.pytest_braintrust_row.get_hookimpls():
+            event = self._edit(json.loads(row["event"]), item)
+            if event is None:
+                return None
+            row = encode(event, part=row["part"], project=row["project"])
+        return self._scrubbed(row)
+
+    def _edit(
+        self, event: dict[str, Any], item: pytest.Item | None
     ) -> dict[str, Any] | None:
-        """Answer the event to keep, or None to drop it."""
         hook = (item.ihook if item else self._config.hook).pytest_braintrust_row
-        if not hook.get_hookimpls():
-            return event
         # A copy: the hook is called again for this row, and starts anew then.
         row = deepcopy(event)
         try:
@@ -64,13 +72,12 @@ class RowEditor:
         self.failures.pop(event["id"], None)
         return usable
 
-    def scrub(self, row: Row) -> Row:
-        """Take the API key out of an encoded row, wherever a test logged it."""
-        if self._api_key and self._api_key in row["event"]:
-            row["event"] = row["event"].replace(self._api_key, REDACTED)
-        if self._api_key and self._api_key in row["nodeid"]:
-            row["nodeid"] = row["nodeid"].replace(self._api_key, REDACTED)
-        return row
+    def _scrubbed(self, row: Row) -> Row:
+        """The row without the API key, wherever a test logged it."""
+        if not self._api_key or self._api_key not in row["event"]:
+            return row
+        event = json.loads(row["event"].replace(self._api_key, REDACTED))
+        return encode(event, part=row["part"], project=row["project"])
 
 
 def raised_at(error: BaseException) -> str:

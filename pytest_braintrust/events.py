@@ -8,17 +8,18 @@ controller, after a worker died) can finish it by the same rules.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, TypedDict, cast
-from uuid import uuid4
+from typing import Any, NamedTuple, TypedDict, cast
 
 from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
-from pytest_braintrust.jsonable import Json, dumps
+from pytest_braintrust.jsonable import Json, dumps, dumps_sorted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
 from pytest_braintrust.trials import split
 
@@ -31,50 +32,100 @@ MAX_FIELDS_BYTES = 4_000_000
 #: Bytes of each of the rest: all scores, all metrics, all earlier attempts.
 MAX_OTHER_BYTES = 200_000
 
-_SORTED = json.JSONEncoder(sort_keys=True, check_circular=False, separators=(",", ":"))
 _WHOLE = re.compile(r"\.0(?=[,\]}]|$)")
 
 _LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
 _NUMBERS = ("scores", "metrics")
+
+# In a tuple, because mocks replace what they find by name in modules.
+_RANDOM = (os.urandom,)
+#: The digit of a UUID that tells its variant, by any digit.
+_VARIANTS = {
+    digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")
+}
 
 #: Under what name metadata called "pytest" are kept, which is the plugin's own.
 _DISPLACED = "pytest (logged)"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Place:
+    """What the cases of one test function have in common, and its text in events."""
+
+    function: str
+    markers: tuple[str, ...] = ()
+    project: str | None = None
+    #: A hash of the test's source, which tells whether it was changed between runs.
+    source: str | None = None
+    #: The encoded `context`, and the members of `metadata.pytest` that are known.
+    context: str = ""
+    facts: str = ""
+
+    @classmethod
+    def of(  # noqa: PLR0913 - what is known of a function
+        cls,
+        *,
+        file: str,
+        function: str,
+        line: int,
+        markers: tuple[str, ...] = (),
+        project: str | None = None,
+        source: str | None = None,
+    ) -> Place:
+        """Describe a function; its texts are made once for all of its cases."""
+        context = {
+            "caller_functionname": function,
+            "caller_filename": file,
+            "caller_lineno": line,
+        }
+        facts = {
+            "file": file,
+            "function": function,
+            "markers": list(markers),
+            "source": source,
+        }
+        encoded = dumps(cast("Json", context)), _members(cast("Json", facts))
+        return cls(function, markers, project, source, *encoded)
+
+
+class Case(NamedTuple):
     """What is known of a test before it runs."""
 
     #: What the test is known by in every run: without trial.
     nodeid: str
     name: str
-    file: str
-    function: str
-    line: int
+    place: Place
+    #: What parameters and markers say; what the test logs goes over it.
+    given: Fields
     param_id: str | None = None
-    markers: tuple[str, ...] = ()
-    project: str | None = None
     #: The item's own node id, where that says more than `nodeid`.
     item_id: str = ""
     trial: int | None = None
-    #: A hash of the test's source, which tells whether it was changed between runs.
-    source: str | None = None
-    #: What parameters and markers say; what the test logs goes over it.
-    given: Fields = field(default_factory=Fields)
 
 
-@dataclass(frozen=True, slots=True)
 class Ids:
-    """The identifiers of one row, made once and kept over reruns and resends."""
+    """The identifiers of one row, made once and kept over reruns and resends.
 
-    row: str = field(default_factory=lambda: str(uuid4()))
-    # A dashed UUID: Braintrust's SDK rewrites 32 plain digits, and children that
-    # were traced under this span would lose their parent.
-    span: str = field(default_factory=lambda: str(uuid4()))
+    Attributes:
+        row: The id of the row.
+        span: That of its span. Dashed as well: Braintrust's SDK rewrites 32 plain
+            digits, and children that were traced under it would lose their parent.
+    """
+
+    __slots__ = ("row", "span")
+
+    def __init__(self) -> None:
+        # As `uuid4` makes them, in a third of its time: every test needs two.
+        self.row, self.span = _uuid4(), _uuid4()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+def _uuid4() -> str:
+    some = _RANDOM[0](16).hex()
+    variant = _VARIANTS[some[16]]
+    return f"{some[:8]}-{some[8:12]}-4{some[13:16]}-{variant}{some[17:20]}-{some[20:]}"
+
+
+class Run(NamedTuple):
     """What one attempt at a test came to."""
 
     outcome: Outcome
@@ -86,22 +137,12 @@ class Run:
     attempts: tuple[dict[str, Json], ...] = ()
 
 
-class Row(TypedDict):
-    """One row on its way to the store.
+class Columns(TypedDict):
+    """One row in the store: the encoded event, and what the store is asked by.
 
     The event is ASCII and no text has a lone surrogate: one in a message of
     execnet's would end the whole pytest-xdist run.
     """
-
-    id: str
-    nodeid: str
-    part: str
-    project: str | None
-    event: str
-
-
-class Columns(TypedDict):
-    """One row in the store: the encoded event, and what the store is asked by."""
 
     id: str
     nodeid: str
@@ -112,39 +153,96 @@ class Columns(TypedDict):
     event: str
 
 
-def build(case: Case, ids: Ids, said: Fields, run: Run) -> dict[str, Any]:
-    """Make the event of one row."""
-    fields = Fields()
-    fields.merge(case.given)
-    fields.merge(said)
-    scores = dict(fields.scores)
-    if run.outcome in PASS_SCORE:
-        scores[PASS] = PASS_SCORE[run.outcome]
-    origin = {"origin": fields.origin} if fields.origin else {}
-    return {
-        **origin,
-        "id": ids.row,
-        "span_id": ids.span,
-        "root_span_id": ids.span,
-        "span_parents": [],
-        "created": datetime.fromtimestamp(run.start, timezone.utc).isoformat(),
-        # Braintrust matches the cases of two experiments by their input: a test
-        # without one is told apart by its name.
-        "input": {"test": case.nodeid} if fields.input is UNSET else fields.input,
-        "output": _said(fields.output),
-        "expected": _said(fields.expected),
-        "error": _error(fields, run),
-        "scores": scores,
-        "metadata": {**_metadata(fields), "pytest": _facts(case, run)},
-        "tags": fields.tags,
-        "metrics": {"start": run.start, "end": run.end, **fields.metrics},
-        "context": {
-            "caller_functionname": case.function,
-            "caller_filename": case.file,
-            "caller_lineno": case.line,
-        },
-        "span_attributes": {"name": case.name, "type": "eval"},
-    }
+class Row(Columns):
+    """One row on its way to the store."""
+
+    project: str | None
+
+
+def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
+    """Make one row of a test.
+
+    Args:
+        case: The test.
+        ids: The row's own.
+        said: What the test said of it.
+        run: What came of it.
+        part: Its name, where it is one that the test opened beside its own.
+    """
+    fields = said.over(case.given)
+    asked = _input(case, said, fields, part)
+    scores = dumps(cast("Json", scores_of(fields, run.outcome)))
+    origin: dict[str, Json] = {"origin": fields.origin} if fields.origin else {}
+    # Scores, and all that the function's cases share, are encoded apart.
+    start = _members(
+        {
+            **origin,
+            "id": ids.row,
+            "span_id": ids.span,
+            "root_span_id": ids.span,
+            "span_parents": [],
+            "created": _moment(run.start),
+            "input": asked,
+            "output": _said(fields.output),
+            "expected": _said(fields.expected),
+            "error": _error(fields, run),
+            "tags": cast("Json", fields.tags),
+            "metrics": {"start": run.start, "end": run.end, **fields.metrics},
+        }
+    )
+    name = dumps(f"{case.name} {part}" if part else case.name)
+    metadata = f"{_members(_metadata(fields))}," if fields.metadata else ""
+    event = (
+        f'{{{start},"scores":{scores},"context":{case.place.context},'
+        f'"span_attributes":{{"name":{name},"type":"eval"}},'
+        f'"metadata":{{{metadata}"pytest":{{{_facts(case, run, part)}{_TAIL}'
+    )
+    if len(event) > MAX_FIELD_BYTES:
+        return encode(json.loads(event), part=part, project=case.place.project)
+    return Row(
+        id=ids.row,
+        nodeid=case.nodeid,
+        part=part,
+        outcome=run.outcome,
+        scores=scores,
+        input_hash=hash_of(asked),
+        event=event,
+        project=case.place.project,
+    )
+
+
+def _moment(seconds: float) -> str:
+    """A moment in Unix seconds as Braintrust writes it: ISO 8601, in UTC."""
+    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second(whole)}.{micro:06}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    # Once for all the rows of a second, of which there may be thousands.
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]
+
+
+def _members(value: Json) -> str:
+    """The encoded members of a mapping, without its braces."""
+    return dumps(value)[1:-1]
+
+
+def _input(case: Case, said: Fields, fields: Fields, part: str) -> Json:
+    # Braintrust matches the cases of two experiments by their input: a test without
+    # one is told apart by its name, and a row that shares its test's by its own.
+    value = fields.input
+    known: Json = {"test": case.nodeid} if isinstance(value, Unset) else value
+    if part and said.input is UNSET and isinstance(known, dict):
+        return {**known, "row": part}
+    return known
+
+
+def scores_of(fields: Fields, outcome: Outcome) -> dict[str, float | None]:
+    """The scores of a row, with that of the test's outcome."""
+    if outcome not in PASS_SCORE:
+        return fields.scores
+    return {**fields.scores, PASS: PASS_SCORE[outcome]}
 
 
 def _said(value: Json | Unset) -> Json:
@@ -161,26 +259,26 @@ def _error(fields: Fields, run: Run) -> str | None:
     return "\n\n".join([*told, *([run.error] if run.error else [])]) or None
 
 
-def _facts(case: Case, run: Run) -> dict[str, Json]:
-    facts: dict[str, Json] = {
+def _facts(case: Case, run: Run, part: str) -> str:
+    """What the plugin itself says of a row, up to the durations, which come last."""
+    facts: dict[str, Any] = {
         "nodeid": case.nodeid,
-        "file": case.file,
-        "function": case.function,
         "param_id": case.param_id,
-        "markers": list(case.markers),
         "outcome": run.outcome,
         "worker": run.worker,
-        "source": case.source,
-        **({} if case.trial is None else {"trial": case.trial}),
-        "durations": dict(run.durations),
     }
+    if part:
+        facts["row"] = part
+    if case.trial is not None:
+        facts["trial"] = case.trial
     if run.attempts:
         facts["attempts"] = list(run.attempts)
-    return facts
+    facts["durations"] = run.durations
+    return f"{case.place.facts},{_members(facts)[:-1]}"
 
 
 def encode(event: dict[str, Any], *, part: str = "", project: str | None = None) -> Row:
-    """Encode an event for the store and the wire, cut to size where it must be."""
+    """Make the row of an event, cut to size where it must be."""
     _put_durations_last(event)
     text = dumps(event)
     if len(text) > MAX_FIELD_BYTES:
@@ -191,27 +289,11 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         id=event["id"],
         nodeid=facts["nodeid"],
         part=part,
-        project=project,
-        event=text,
-    )
-
-
-def columns(text: str, part: str) -> Columns:
-    """What the store is asked by, of an event that was encoded here.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is not one.
-    """
-    event: dict[str, Any] = json.loads(text)
-    facts = event["metadata"]["pytest"]
-    return Columns(
-        id=event["id"],
-        nodeid=facts["nodeid"],
-        part=part,
         outcome=facts["outcome"],
         scores=dumps(event["scores"]),
         input_hash=hash_of(event["input"]),
         event=text,
+        project=project,
     )
 
 
@@ -287,14 +369,14 @@ def hash_of(value: Json) -> str:
     Also after a way through Braintrust, which keeps neither the order of keys nor
     that a whole number was a float.
     """
-    text = _SORTED.encode(value)
+    text = dumps_sorted(value)
     if ".0" in text:
         text = _WHOLE.sub("", text)
     return blake2b(text.encode("ascii"), digest_size=8).hexdigest()
 
 
-def with_error(row: Row, error: str, *, failed: bool) -> dict[str, Any]:
-    """The event of a row whose test could not end, with what it had logged.
+def with_error(row: Row, error: str, *, failed: bool) -> Row:
+    """The row of a test whose test could not end, with what it had logged.
 
     Args:
         row: The row so far.
@@ -306,7 +388,7 @@ def with_error(row: Row, error: str, *, failed: bool) -> dict[str, Any]:
     if not failed:
         event["scores"].pop(PASS, None)
         event["metadata"]["pytest"]["outcome"] = "errored"
-    return event
+    return encode(event, part=row["part"], project=row["project"])
 
 
 def with_attempts(
@@ -326,8 +408,8 @@ def with_attempts(
     return encode(event, part=row["part"], project=row["project"])
 
 
-def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:
-    """The event of a test of which nothing but the node id ever arrived."""
+def unknown(nodeid: str, now: float, worker: str | None) -> Row:
+    """The row of a test of which nothing but the node id ever arrived."""
     test, trial = split(nodeid)
     head, bracket, param_id = test.partition("[")
     path, _, name = head.partition("::")
@@ -337,10 +419,9 @@ def unknown(nodeid: str, now: float, worker: str | None) -> dict[str, Any]:
         item_id=nodeid,
         trial=trial,
         name=short_name(function + bracket + param_id),
-        file=path,
-        function=function,
-        line=0,
+        place=Place.of(file=path, function=function, line=0),
+        given=Fields(),
         param_id=short_name(param_id[:-1]) if bracket else None,
     )
     run = Run("errored", now, now, durations={}, worker=worker)
-    return build(case, Ids(), Fields(), run)
+    return record(case, Ids(), Fields(), run)

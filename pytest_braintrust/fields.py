@@ -49,6 +49,8 @@ _WHOLE = frozenset({"tokens", "prompt_tokens", "completion_tokens"})
 #: Metadata of which Braintrust takes text only.
 _MODEL = "model"
 
+_NUMBERS = frozenset({bool, int, float})
+
 #: Characters of a wrong value that its message shows.
 _SHOWN = 200
 
@@ -70,20 +72,52 @@ class Fields:
 
     def __bool__(self) -> bool:
         """Whether anything was said at all."""
-        single = (self.input, self.output, self.expected, self.error)
-        several = (self.scores, self.metadata, self.tags, self.metrics)
-        return any(each is not UNSET for each in single) or any(several)
+        return bool(
+            self.output is not UNSET
+            or self.scores
+            or self.input is not UNSET
+            or self.expected is not UNSET
+            or self.error is not UNSET
+            or self.metadata
+            or self.tags
+            or self.metrics
+        )
+
+    def over(self, given: Fields) -> Fields:
+        """What is said here, and what was given where nothing is."""
+        both = Fields(
+            given.input,
+            given.output,
+            given.expected,
+            given.error,
+            dict(given.scores),
+            dict(given.metadata),
+            given.tags,
+            dict(given.metrics),
+            given.origin,
+        )
+        both.merge(self)
+        return both
 
     def merge(self, said: Fields) -> None:
         """Take in a later word: mappings merge, tags add up, the rest is replaced."""
-        for name in ("input", "output", "expected", "error"):
-            value = getattr(said, name)
-            if value is not UNSET:
-                setattr(self, name, value)
-        self.scores.update(said.scores)
-        self.metrics.update(said.metrics)
-        _merge_deep(self.metadata, said.metadata)
-        self.tags = list(dict.fromkeys([*self.tags, *said.tags]))
+        # Spelled out, as this is done for every test.
+        if said.input is not UNSET:
+            self.input = said.input
+        if said.output is not UNSET:
+            self.output = said.output
+        if said.expected is not UNSET:
+            self.expected = said.expected
+        if said.error is not UNSET:
+            self.error = said.error
+        if said.scores:
+            self.scores.update(said.scores)
+        if said.metrics:
+            self.metrics.update(said.metrics)
+        if said.metadata:
+            _merge_deep(self.metadata, said.metadata)
+        if said.tags:
+            self.tags = list(dict.fromkeys([*self.tags, *said.tags]))
         self.origin = said.origin or self.origin
 
 
@@ -138,6 +172,8 @@ def _merge_deep(into: dict[str, Json], said: Mapping[str, Json]) -> None:
 
 
 def _scores(scores: object) -> dict[str, float | None]:
+    if scores is None:
+        return {}
     named = _named("scores", scores, 'scores={"exact": 0.5}')
     return {name: _score(name, value) for name, value in named.items()}
 
@@ -151,6 +187,8 @@ def _score(name: str, value: Any) -> float | None:
         raise ValueError(msg)
     if value is None:
         return None
+    if type(value) in _NUMBERS and 0 <= value <= 1:
+        return float(value)
     number = _number(value)
     if number is not None and -FLOAT_NOISE <= number <= 1 + FLOAT_NOISE:
         # A cosine similarity of 1.0000000000000002 is 1: Braintrust would refuse it.
@@ -165,6 +203,8 @@ def _score(name: str, value: Any) -> float | None:
 
 
 def _metrics(metrics: object) -> dict[str, float]:
+    if metrics is None:
+        return {}
     named = _named("metrics", metrics, 'metrics={"tokens": 312}')
     return {
         name: _metric(name, value) for name, value in named.items() if value is not None
@@ -189,10 +229,13 @@ def _number(value: Any) -> float | None:
     Text never is; nor is an array, even of one number; nor a mock, which would count
     as the 1.0 that it answers to everything that asks it for a number.
     """
-    if isinstance(value, (str, bytes, bytearray)) or is_mock(value):
+    known = type(value) in _NUMBERS
+    if not known and (isinstance(value, (str, bytes, bytearray)) or is_mock(value)):
         return None
     try:
-        single = hasattr(value, "__float__") and not getattr(value, "shape", ())
+        single = known or (
+            hasattr(value, "__float__") and not getattr(value, "shape", ())
+        )
         return float(value) if single else None
     except Exception:  # noqa: BLE001 - a foreign __float__ may raise anything
         return None
@@ -235,13 +278,13 @@ def _tags(tags: object) -> list[str]:
 
 
 def _named(what: str, value: object, example: str) -> dict[str, Any]:
-    if value is None:
-        return {}
     if not isinstance(value, Mapping):
         msg = f"{what} is {_shown(value)}; give a mapping of names, as in {example}"
         raise ValueError(msg)  # noqa: TRY004
-    for name in value:
+    named: dict[str, Any] = {}
+    for name, each in value.items():
         if not isinstance(name, str) or not name.strip():
             msg = f"{what} has the name {_shown(name)}; a name is non-empty text"
             raise ValueError(msg)
-    return {plain_text(name): each for name, each in value.items()}
+        named[plain_text(name)] = each
+    return named

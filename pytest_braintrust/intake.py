@@ -65,7 +65,9 @@ class Intake:
 
     def report(self, report: pytest.TestReport, payload: Payload | None) -> None:
         """Take in a report, and what our recorder had put on it."""
-        worker, nodeid = _worker_of(report), self._clean(report.nodeid)
+        worker, nodeid = _worker_of(report), report.nodeid
+        if self._grouped:
+            nodeid = self._clean(nodeid)
         outcome = None if payload is None else payload["outcome"]
         ended = self.tally.saw(report, worker, nodeid, outcome)
         if payload is not None:

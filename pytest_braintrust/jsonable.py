@@ -14,7 +14,15 @@ import math
 import os
 import re
 from collections import Counter, UserString
-from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from enum import Enum
@@ -51,16 +59,44 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| id='\d+'")
 _ADDRESS_DIGITS = 9
 #: `str` of a Decimal or UUID says the same as its `repr`, without the noise.
 _READABLE_BY_STR = frozenset({"decimal", "uuid", "datetime", "fractions", "ipaddress"})
+#: The types of what most values are, and most members of others.
+_SINGLE = frozenset({str, int, float, bool, type(None)})
 _MOCKS = frozenset({"unittest.mock", "mock", "mock.mock"})
 
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":")
-)
+
+def _encoder(*, sort_keys: bool) -> Callable[[object], str]:
+    """What makes compact ASCII text of plain JSON values.
+
+    Python's own encoder is made anew for each text, which is most of the time for small
+    values, of which every row has several; so its parts are put together here, once.
+    """
+    encoder = json.JSONEncoder(
+        allow_nan=False,
+        check_circular=False,
+        separators=(",", ":"),
+        sort_keys=sort_keys,
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    # In the order of the call in `json.encoder`: circles, …, indent, …, skip keys, NaN.
+    options = (None, ":", ",", sort_keys, False, False)
+    escape = json.encoder.encode_basestring_ascii
+    parts = make(None, encoder.default, escape, *options)
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode, _encode_sorted = _encoder(sort_keys=False), _encoder(sort_keys=True)
 
 
 def dumps(value: Json) -> str:
     """Encode plain JSON values as compact ASCII text."""
-    return _ENCODER.encode(value)
+    return _encode(value)
+
+
+def dumps_sorted(value: Json) -> str:
+    """The same, with the keys of mappings in order."""
+    return _encode_sorted(value)
 
 
 def clean(value: object) -> Json:
@@ -72,6 +108,8 @@ def clean(value: object) -> Json:
     same in the next run. What is no `Exception` goes through: Ctrl-C, and the
     failure by which pytest-timeout ends a test.
     """
+    if type(value) in _SINGLE:
+        return _single(value)
     try:
         return _Copier().copy(value, ())
     except Exception:  # noqa: BLE001 - the test used up the stack or the memory
@@ -127,14 +165,8 @@ class _Copier:
         self, value: object, parents: tuple[int, ...]
     ) -> Json:
         kind = type(value)
-        if kind is str:
-            return plain_text(value)  # type: ignore[arg-type]
-        if value is None or kind is bool:
-            return value  # type: ignore[return-value]
-        if kind is int:
-            return _integer(value)  # type: ignore[arg-type]
-        if kind is float:
-            return _float(value)  # type: ignore[arg-type]
+        if kind in _SINGLE:
+            return _single(value)
         if id(value) in parents:
             return CIRCULAR
         if len(parents) >= MAX_DEPTH:
@@ -203,7 +235,7 @@ class _Copier:
         self, items: Iterable[tuple[object, object]], inside: tuple[int, ...]
     ) -> dict[str, Json]:
         result: dict[str, Json] = {}
-        repeated: Counter[str] = Counter()
+        repeated: Counter[str] | None = None
         for key, each in _taken(items, max(self.left, 0) + _MEMBERS_AFTER):
             if self.left <= -_MEMBERS_AFTER:
                 result["…"] = TOO_MANY
@@ -211,6 +243,7 @@ class _Copier:
             self.left -= 1
             name = self._key(key, inside)
             if name in result:
+                repeated = Counter() if repeated is None else repeated
                 name = _another(name, type(key).__name__, result, repeated)
             result[name] = self.copy(each, inside)
         return result
@@ -235,6 +268,18 @@ class _Copier:
         return (
             text_of(value) if type(plain) is type(value) else self.copy(plain, inside)
         )
+
+
+def _single(value: Any) -> Json:
+    """A value of one of the `_SINGLE` types, which have no members."""
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() else plain_text(value)
+    if kind is int:
+        return _integer(value)
+    if kind is float:
+        return _float(value)
+    return value  # type: ignore[no-any-return]
 
 
 def _taken(values: Iterable[_T], count: int) -> list[_T]:

@@ -26,7 +26,7 @@ from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.spool import Spool
 
 #: After so many bytes or seconds the tables take in what the spool has.
-_LATE_BYTES, _LATE_SECONDS = 200_000, 0.5
+_LATE_BYTES, _LATE_SECONDS = 300_000, 0.5
 #: How long a test waits for another process that writes to the store.
 _WAIT_SECONDS = 2.0
 #: After a write that failed, the next one is tried after so many seconds at least.
@@ -105,11 +105,9 @@ class Keeper:
             known = self._written(nodeid, worker)
             now = {row["id"]: row for row in rows}
             self._put(rows, final=final)
-            gone = [row for row_id, row in known.items() if row_id not in now]
-            for row in gone:
-                line = changes.take_out(self._experiment(row), row["id"])
-                self._owed.append(line)
-            self.recorded += len(now.keys() - known.keys()) - len(gone)
+            if known:
+                self._take_out(known, now)
+            self.recorded += len(now) - len(known)
             self._last[worker] = Told(nodeid, now, now, failed=failed, ended=final)
             self._write()
 
@@ -175,6 +173,7 @@ class Keeper:
         """Let go of the store; what it could not take in stays beside it."""
         if not self._settled:
             self.settle()
+        self._spool.close()
         self.store.close()
 
     def open(self) -> list[tuple[str | None, Told]]:
@@ -190,6 +189,12 @@ class Keeper:
         told = self.last_of(nodeid, worker)
         # A second test may have the name of one that ended.
         return {} if told is None or told.ended else told.written
+
+    def _take_out(self, known: dict[str, Row], now: dict[str, Row]) -> None:
+        """Owe that rows go which a test no longer has."""
+        for row_id in known.keys() - now.keys():
+            line = changes.take_out(self._experiment(known[row_id]), row_id)
+            self._owed.append(line)
 
     def _is_kept(self, row: Row) -> bool:
         try:

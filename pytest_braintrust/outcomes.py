@@ -40,7 +40,9 @@ def outcome_of(phases: Mapping[str, Report]) -> Outcome:
     teardown = phases.get("teardown")
     if call is not None and call.outcome == "failed":
         return "failed"
-    if any(each is not None and each.outcome == "failed" for each in (setup, teardown)):
+    if setup is not None and setup.outcome == "failed":
+        return "errored"
+    if teardown is not None and teardown.outcome == "failed":
         return "errored"
     ran = call or setup
     if ran is None:

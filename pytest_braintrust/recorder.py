@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from threading import RLock
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import pytest
 
 from pytest_braintrust import events
 from pytest_braintrust.clocks import now
 from pytest_braintrust.events import Case, Ids, Row, Run
-from pytest_braintrust.fields import UNSET, Fields
+from pytest_braintrust.fields import Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
 
@@ -51,10 +51,6 @@ class PhaseReport(Report, Protocol):
     @property
     def longreprtext(self) -> str:
         """The failure as pytest prints it, or ""."""
-
-
-#: Called with each event before it is encoded; answers what to keep, None for none.
-Editor = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 
 
 @dataclass(slots=True)
@@ -92,8 +88,8 @@ class Recording:
     start: float = field(default_factory=now)
     end: float | None = None
     started: bool = False
-    #: Whether a phase is running: a report that is made then tells of a subtest.
-    in_phase: bool = False
+    #: The phase that is running: setup, call, teardown or none.
+    phase: str = ""
     #: Whether the report of the test's last phase was made.
     ended: bool = False
     #: Whether more is known than the last report told.
@@ -109,9 +105,9 @@ class Recording:
     _earlier: list[tuple[str, Ids]] = field(default_factory=list)
 
     @property
-    def body_failed(self) -> bool:
-        """Whether the test's body ended, and failed."""
-        return "call" in self.phases and self.outcome == "failed"
+    def body_ended(self) -> bool:
+        """Whether the test's body ran, and a report told of its end."""
+        return "call" in self.phases
 
     @property
     def forked(self) -> bool:
@@ -135,27 +131,31 @@ class Recording:
                 self.failed_inside.clear()
             self.started, self.ended, self.told = True, False, False
             # pytest-forked runs the whole test in a process of its own.
-            self.pid, self.in_phase = os.getpid(), True
+            self.pid, self.phase = os.getpid(), "setup"
             self.start = now()
 
     def enter_body(self) -> None:
         """Note that the test's own body starts: its time is the row's."""
         with self.lock:
-            self.start, self.in_phase = now(), True
+            self.start, self.phase = now(), "call"
 
     def leave_body(self, raised: BaseException | None) -> None:
         """Note the end of the body. Plugins that rerun a test report only the last."""
         with self.lock:
-            self.end, self.raised, self.in_phase = now(), raised, False
+            self.end, self.raised, self.phase = now(), raised, ""
             self.trace = None if raised is None else raised.__traceback__
 
-    def saw(self, report: PhaseReport) -> None:
-        """Note the report of a phase, or of a subtest that ended in it."""
+    def saw(self, report: PhaseReport) -> bool:
+        """Note a report; answers whether it is a phase's, and not a subtest's in it.
+
+        Subtests are reported as calls, while their test's own phase is running.
+        """
         with self.lock:
-            if self.in_phase:
+            if self.phase and (self.phase == "call" or report.when == "call"):
                 if report.outcome == "failed":
                     self.failed_inside.append(report.longreprtext)
-                return
+                return False
+            self.phase = ""
             # A copy, because plugins that rerun a test change the outcome of the
             # reports of an attempt, and it is in the attempts by then.
             kept = report if report.outcome == "passed" else copy(report)
@@ -163,6 +163,7 @@ class Recording:
             self.ended = report.when == "teardown"
             if report.outcome != "passed":
                 self.changed = True
+            return True
 
     def cut_off(self) -> None:
         """Note that the test will not end."""
@@ -210,15 +211,16 @@ class Recording:
         if self.on_log is not None and not self.forked:
             self.on_log(self)
 
-    def rows(self, edit: Editor) -> list[Row]:
-        """Encode the rows as they stand after the phases seen so far."""
+    def rows(self, outcome: Outcome) -> list[Row]:
+        """Make the rows as they stand after the phases seen so far.
+
+        Args:
+            outcome: What these came to, as `outcome` says.
+        """
         with self.lock:
-            outcome = self.outcome
-            return [
-                events.encode(kept, part=part, project=self.case.project)
-                for part, event in self._events(outcome)
-                if (kept := edit(event)) is not None
-            ]
+            own = self._own_row(outcome) if self._has_own_row(outcome) else None
+            rows = [] if own is None else [own]
+            return [*rows, *self._part_rows(outcome)] if self.parts else rows
 
     @property
     def outcome(self) -> Outcome:
@@ -238,14 +240,19 @@ class Recording:
         passed = told in {"passed", "xpassed"}
         return "failed" if passed and self.failed_inside else told
 
-    def _events(self, outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
-        if self._has_own_row(outcome):
-            run = self._run(outcome, self.start, self.end, self._failure_text())
-            yield "", events.build(self.case, self.ids, self.said, run)
+    def _own_row(self, outcome: Outcome) -> Row:
+        passed = outcome in {"passed", "xpassed"}
+        error = None if passed else self._failure_text()
+        run = self._run(outcome, self.start, self.end, error)
+        return events.record(self.case, self.ids, self.said, run)
+
+    def _part_rows(self, outcome: Outcome) -> Iterator[Row]:
         for part in self.parts:
             own = self._part_outcome(part, outcome)
             if own not in UNMEASURED or part.said:
-                yield part.name, self._part_event(part, own)
+                error = self._part_error(part, own)
+                run = self._run(own, part.start, part.end, error)
+                yield events.record(self.case, part.ids, part.said, run, part.name)
 
     def _part_outcome(self, part: Part, test: Outcome) -> Outcome:
         """The row's own outcome: its block's, where the test's body was measured."""
@@ -268,15 +275,6 @@ class Recording:
             part.raised is self.raised for part in self.parts
         )
         return outcome in {"failed", "errored"} and not told
-
-    def _part_event(self, part: Part, outcome: Outcome) -> dict[str, Any]:
-        run = self._run(outcome, part.start, part.end, self._part_error(part, outcome))
-        event = events.build(self.case, part.ids, part.said, run)
-        if part.said.input is UNSET and isinstance(event["input"], dict):
-            event["input"] = {**event["input"], "row": part.name}
-        event["span_attributes"]["name"] = f"{self.case.name} {part.name}"
-        event["metadata"]["pytest"]["row"] = part.name
-        return event
 
     def _part_error(self, part: Part, outcome: Outcome) -> str | None:
         if outcome not in {"failed", "errored"}:
@@ -314,13 +312,11 @@ class Recording:
 
     def _attempt(self) -> dict[str, Json]:
         outcome = self.outcome
-        event = events.build(
-            self.case, self.ids, self.said, self._run(outcome, self.start, None, None)
-        )
         error = self._failure_text() or ""
+        scores = events.scores_of(self.said.over(self.case.given), outcome)
         return {
             "outcome": outcome,
-            "scores": event["scores"],
+            "scores": cast("Json", scores),
             "error": error[-_ATTEMPT_ERROR_CHARACTERS:] or None,
         }
 

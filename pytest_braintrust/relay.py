@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import Empty
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from pytest_braintrust.events import Row
 from pytest_braintrust.outcomes import Outcome
@@ -52,19 +52,15 @@ def attach(report: pytest.TestReport, payload: Payload) -> None:
     setattr(report, _ATTRIBUTE, payload)
 
 
-def detach(report: pytest.TestReport) -> Payload | None:
-    """Take the payload off a report, so that no other plugin writes it anywhere."""
-    return cast("Payload | None", report.__dict__.pop(_ATTRIBUTE, None))
+def detach(report: pytest.TestReport) -> tuple[Payload | None, Datasets | None]:
+    """Take what is ours off a report, so that no other plugin writes it anywhere."""
+    attributes = report.__dict__
+    return attributes.pop(_ATTRIBUTE, None), attributes.pop(_DATASETS, None)
 
 
 def attach_datasets(report: pytest.TestReport, datasets: Datasets) -> None:
     """Let a report tell which datasets its process made cases of."""
     setattr(report, _DATASETS, datasets)
-
-
-def detach_datasets(report: pytest.TestReport) -> Datasets:
-    """Take off what a report tells of datasets; most tell nothing."""
-    return cast("Datasets", report.__dict__.pop(_DATASETS, {}))
 
 
 def unread(config: pytest.Config) -> Iterator[tuple[Any, pytest.TestReport | None]]:

@@ -84,6 +84,7 @@ class Recorder:
         self._editor = editor
         self._way = way
         self._worker = worker
+        self._cases = cases.Cases()
         self._running: Running | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -103,7 +104,7 @@ class Recorder:
     ) -> Generator[None, object, object]:
         if not cases.is_recorded(item, record_all=self._rules.record_all):
             return (yield)
-        case = cases.case_of(item)
+        case = self._cases.case_of(item)
         recording = Recording(case, self._worker, self._rules.infrastructure)
         self._running = Running(item, recording)
         token = RUNNING.set(self._running)
@@ -115,19 +116,14 @@ class Recorder:
             if recording.ended:
                 self._let_go(item, recording)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         recording = self._recording_of(item)
         if recording is None:
-            yield
             return
         recording.begin()
         if recording.attempts and recording.on_log is not None:
             recording.on_log(recording)
-        try:
-            yield
-        finally:
-            recording.in_phase = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -143,17 +139,11 @@ class Recorder:
             raise
         recording.leave_body(None)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         recording = self._recording_of(item)
-        if recording is None:
-            yield
-            return
-        recording.in_phase = True
-        try:
-            yield
-        finally:
-            recording.in_phase = False
+        if recording is not None:
+            recording.phase = "teardown"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -164,8 +154,7 @@ class Recorder:
         if recording is None or recording.forked:
             return report
         with recording.lock:
-            recording.saw(report)
-            if not recording.in_phase:
+            if recording.saw(report):
                 self._tell(item, recording, report)
         return report
 
@@ -224,15 +213,17 @@ class Recorder:
     def _payload(
         self, item: pytest.Item, recording: Recording, *, final: bool
     ) -> Payload:
-        rows = recording.rows(lambda event: self._editor.edit(event, item))
-        rows = [self._editor.scrub(row) for row in rows]
+        with recording.lock:
+            outcome = recording.outcome
+            rows = recording.rows(outcome)
+        edited = [self._editor.edited(row, item) for row in rows]
         return Payload(
             nodeid=recording.case.item_id,
             final=final,
             said=recording.said_anything,
-            failed=recording.body_failed,
-            outcome=recording.outcome,
-            rows=rows,
+            failed=outcome == "failed" and recording.body_ended,
+            outcome=outcome,
+            rows=[row for row in edited if row is not None],
             teardown=0.0,
         )
 
@@ -241,7 +232,7 @@ def _only_ended(recording: Recording, teardown: float) -> Payload:
     return Payload(
         nodeid=recording.case.item_id,
         final=True,
-        said=recording.said_anything,
+        said=True,
         failed=False,
         outcome=recording.outcome,
         rows=None,

@@ -55,7 +55,7 @@ class Running:
     def find_experiment(self) -> Experiment:
         """The experiment that its row goes to."""
         find = self.item.config.stash[FINDER]
-        return find(self.recording.case.project)
+        return find(self.recording.case.place.project)
 
 
 # A fixture that knows its test by asking for `request` would cost every test a tenth

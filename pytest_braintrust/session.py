@@ -298,8 +298,9 @@ class Controller:
     # Before other plugins, which would write the rows wherever they write reports.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        payload = relay.detach(report)
-        self._run.datasets.update(relay.detach_datasets(report))
+        payload, datasets = relay.detach(report)
+        if datasets:
+            self._run.datasets.update(datasets)
         if self._forked:
             return
         self._intake.report(report, payload)

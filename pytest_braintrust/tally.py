@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_braintrust.outcomes import OUTCOMES, Outcome, Report, outcome_of
@@ -28,6 +29,8 @@ class _Open:
     phases: dict[str, Report] = field(default_factory=dict)
     #: Whether one of its subtests failed: pytest fails the test for it, later.
     failed_inside: bool = False
+    #: Whether a report told of another attempt.
+    superseded: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -80,15 +83,18 @@ class Tally:
         if report.when == CRASH:
             self.lost(nodeid, worker)
             return not is_superseded(report)
-        test = self._open.setdefault((worker, nodeid), _Open())
+        test = self._open.get((worker, nodeid))
+        if test is None:
+            test = self._open[worker, nodeid] = _Open()
         if is_subtest(report):
             test.failed_inside |= report.outcome == "failed"
             return False
         if report.when == "setup":
             test.phases.clear()
+            test.superseded = False
         test.phases[str(report.when)] = report
         if is_superseded(report):
-            test.failed_inside = False
+            test.failed_inside, test.superseded = False, True
         if report.when != "teardown":
             return False
         return self._closed(test, nodeid, worker, told)
@@ -127,7 +133,8 @@ class Tally:
         self, test: _Open, nodeid: str, worker: str | None, told: Outcome | None
     ) -> bool:
         del self._open[worker, nodeid]
-        if any(map(is_superseded, test.phases.values())):
+        # Plugins that retry a phase report it again, and its last report counts.
+        if test.superseded and any(map(is_superseded, test.phases.values())):
             return False
         outcome = told or test.outcome
         self._ended(nodeid, worker, outcome)
@@ -156,5 +163,10 @@ def is_superseded(report: Report) -> bool:
 
 def is_subtest(report: object) -> bool:
     """Whether a report tells of a part of a test, whose own report follows."""
+    return _is_of_subtests(type(report).__name__)
+
+
+@lru_cache(maxsize=64)
+def _is_of_subtests(kind: str) -> bool:
     # pytest 9 has its own class and pytest-subtests another one.
-    return type(report).__name__.lower() == "subtestreport"
+    return kind.lower() == "subtestreport"

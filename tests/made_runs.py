@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from stored import put
 
-from pytest_braintrust.events import Case, Ids, Run, build, encode
+from pytest_braintrust.events import Case, Ids, Place, Run, record
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import reading, sessions, writing
@@ -83,19 +83,10 @@ def store_run(  # noqa: PLR0913 - what a run is
 
 
 def _row(told: Told, at: float) -> Any:
-    case = Case(
-        nodeid=told.nodeid,
-        name=told.name,
-        file="test_it.py",
-        function=told.name,
-        line=7,
-        source=told.source,
-    )
+    place = Place.of(file="test_it.py", function=told.name, line=7, source=told.source)
+    case = Case(told.nodeid, told.name, place, Fields())
     said = Fields(output=told.output, scores=dict(told.scores))
     said.metrics.update(told.metrics)
     said.input = {"n": told.name} if told.input is None else told.input
     run = Run(told.outcome, at, at + told.seconds, {}, error=told.error)
-    event = build(case, Ids(), said, run)
-    if told.part:
-        event["metadata"]["pytest"]["row"] = told.part
-    return encode(event, part=told.part)
+    return record(case, Ids(), said, run, told.part)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from pytest_braintrust import events
-from pytest_braintrust.events import Case, Ids, Run
+from pytest_braintrust.events import Case, Ids, Place, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import changes, reading, sessions, writing
@@ -31,9 +31,10 @@ def a_row(
     said = Fields(scores={"exact": exact})
     said.input = {"question": name}
     said.output = value if value is not None else name.upper()  # type: ignore[assignment]
-    case = Case(f"test_a.py::{name}", name, "test_a.py", name, line=1)
+    place = Place.of(file="test_a.py", function=name, line=1)
+    case = Case(f"test_a.py::{name}", name, place, Fields())
     run = Run(outcome, 1_000.0, 1_001.0, durations={"call": 1.0}, error=error)
-    return events.encode(events.build(case, Ids(), said, run))
+    return events.record(case, Ids(), said, run)
 
 
 def rows(count: int) -> list[events.Row]:

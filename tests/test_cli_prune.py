@@ -18,7 +18,6 @@ from stored import a_store, add, rows
 from test_shards import WAITING, shard, started
 
 from pytest_braintrust import pruning
-from pytest_braintrust.events import columns
 from pytest_braintrust.store import reading, sessions, transfers, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
@@ -181,8 +180,7 @@ def test_halves_and_locks_that_nobody_holds_go(
             created_at=1.0,
         )
         transfer = transfers.begin(store, incoming, sent=True)
-        arriving = (columns(row["event"], row["part"]) for row in rows(3))
-        transfers.gather(store, transfer, map(Arrival, arriving))
+        transfers.gather(store, transfer, map(Arrival, rows(3)))
     locks = folder / ".braintrust" / "locks"
     locks.mkdir(exist_ok=True)
     held = FileLock(locks / f"import-{incoming.id}.lock")

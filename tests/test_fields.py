@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +16,7 @@ from conftest import Suite, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_braintrust.events import Case, Ids, Run, build
+from pytest_braintrust.events import Case, Ids, Place, Row, Run, record
 from pytest_braintrust.fields import UNSET, Fields, checked
 
 
@@ -83,13 +84,18 @@ def test_other_fields_have_the_last_word() -> None:
 
 def test_what_rows_share_is_not_changed_by_one_of_them() -> None:
     """A marker's metadata stands in every row, attempt and event of its tests."""
-    case = Case("a", "a", "a", "a", 1, given=checked(metadata={"setup": {"name": "a"}}))
+    place = Place.of(file="a", function="a", line=1)
+    case = Case("a", "a", place, checked(metadata={"setup": {"name": "a"}}))
     run = Run("passed", 1.0, 2.0, {})
-    first = build(case, Ids(), checked(metadata={"setup": {"size": 1}}), run)
-    second = build(case, Ids(), checked(metadata={"setup": {"name": "b"}}), run)
-    assert first["metadata"]["setup"] == {"name": "a", "size": 1}
-    assert second["metadata"]["setup"] == {"name": "b"}
+    first = record(case, Ids(), checked(metadata={"setup": {"size": 1}}), run)
+    second = record(case, Ids(), checked(metadata={"setup": {"name": "b"}}), run)
+    assert setup_of(first) == {"name": "a", "size": 1}
+    assert setup_of(second) == {"name": "b"}
     assert case.given.metadata == {"setup": {"name": "a"}}
+
+
+def setup_of(row: Row) -> Any:
+    return json.loads(row["event"])["metadata"]["setup"]
 
 
 words = st.fixed_dictionaries(

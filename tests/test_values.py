@@ -29,12 +29,12 @@ from pytest_braintrust.events import (
     MAX_OTHER_BYTES,
     Case,
     Ids,
+    Place,
     Row,
     Run,
-    build,
-    encode,
+    record,
 )
-from pytest_braintrust.fields import checked
+from pytest_braintrust.fields import Fields, checked
 from pytest_braintrust.jsonable import clean, dumps, text_of
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload, attach, detach
@@ -46,7 +46,8 @@ from pytest_braintrust.uploader import Sender
 #: What Braintrust takes in one request.
 WIRE_LIMIT = 6_000_000
 
-CASE = Case("test_a.py::test_a", "test_a", "test_a.py", "test_a", 1)
+PLACE = Place.of(file="test_a.py", function="test_a", line=1)
+CASE = Case("test_a.py::test_a", "test_a", PLACE, Fields())
 PASSED = Run("passed", start=1.0, end=2.0, durations={"call": 1.0})
 
 thorough = settings(
@@ -241,7 +242,7 @@ def test_what_is_logged_is_a_copy() -> None:
 def row_of(recording: Recording) -> Row:
     """The one row of a test that said something and passed."""
     recording.start, recording.end = 1.0, 2.0
-    (row,) = recording.rows(lambda event: event)
+    (row,) = recording.rows("passed")
     return row
 
 
@@ -337,7 +338,7 @@ def test_any_row_fits_in_a_request(
     )
     attempt: Any = {"outcome": "failed", "scores": {}, "error": "e" * 4_000}
     run = Run("passed", 1.0, 2.0, {"call": 1.0}, attempts=(attempt,) * 400)
-    row = encode(build(CASE, Ids(), said, run))
+    row = record(CASE, Ids(), said, run)
     event = json.loads(row["event"])
     assert len(row["event"]) < MAX_FIELDS_BYTES + 1_000_000 < WIRE_LIMIT
     facts = event["metadata"]["pytest"]
@@ -406,7 +407,7 @@ def relayed(row: Row) -> Row:
     )
     attach(report, payload)
     data = execnet.loads(execnet.dumps(report._to_json()))
-    arrived = detach(pytest.TestReport._from_json(data))
+    arrived, _ = detach(pytest.TestReport._from_json(data))
     assert arrived is not None
     assert arrived["rows"] == [row]
     return arrived["rows"][0]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pytest_braintrust.events import Row, columns, with_teardown
+from pytest_braintrust.events import Row, with_teardown
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.store import sessions
 from pytest_braintrust.store.sessions import NewSession
@@ -31,9 +31,7 @@ ON CONFLICT (id) DO UPDATE SET base = coalesce(base, excluded.base),
 _PUT = """
 INSERT INTO rows
     (experiment, id, nodeid, part, outcome, scores, input_hash, event, final, session)
-SELECT number, :id, :nodeid, :part, :outcome, :scores, :input_hash, :event, :final,
-    (SELECT number FROM sessions WHERE id = :session)
-FROM experiments WHERE id = :experiment
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
     scores = excluded.scores, input_hash = excluded.input_hash,
@@ -91,8 +89,11 @@ def put(experiment: str, session: str, row: Row, *, final: bool) -> str:
         row: The row.
         final: Whether its test ended, so that it may be sent while the run goes on.
     """
-    place = f"{experiment}\t{session}\t{final:d}\t{dumps(row['part'])}"
-    return f"put\t{place}\t{row['event']}\n"
+    names = dumps([row["part"], row["nodeid"]])
+    return (
+        f"put\t{experiment}\t{session}\t{final:d}\t{row['id']}\t{names}"
+        f"\t{row['outcome']}\t{row['scores']}\t{row['input_hash']}\t{row['event']}\n"
+    )
 
 
 def end(experiment: str, row_id: str, teardown: float) -> str:
@@ -127,12 +128,30 @@ def apply(connection: sqlite3.Connection, lines: Iterable[str]) -> None:
     batch.write()
 
 
+class _Put:
+    """A row as its line tells it."""
+
+    __slots__ = (
+        *("experiment", "session", "final", "id", "part", "nodeid"),
+        *("outcome", "scores", "input_hash", "event"),
+    )
+
+    def __init__(self, line: str) -> None:
+        fields = line.split("\t", 8)
+        self.experiment, self.session, self.final, self.id, names, *more = fields
+        self.outcome, self.scores, self.input_hash, self.event = more
+        self.part, self.nodeid = json.loads(names)
+        if not self.event.endswith("}"):
+            msg = "the line was cut"
+            raise ValueError(msg)
+
+
 @dataclass(slots=True)
 class _Batch:
     """Changes that are made together: most rows are put and ended in one batch."""
 
     connection: sqlite3.Connection
-    _puts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _puts: dict[tuple[str, str], _Put] = field(default_factory=dict)
 
     def begin(self, rest: str) -> None:
         sessions.add(self.connection, NewSession(**json.loads(rest)))
@@ -141,16 +160,14 @@ class _Batch:
         insert(self.connection, NewExperiment(**json.loads(rest)))
 
     def put(self, rest: str) -> None:
-        experiment, session, final, part, text = rest.split("\t", 4)
-        place = {"experiment": experiment, "session": session, "final": int(final)}
-        found = columns(text, json.loads(part))
-        self._puts[experiment, found["id"]] = {**found, **place}
+        put = _Put(rest)
+        self._puts[put.experiment, put.id] = put
 
     def end(self, rest: str) -> None:
         experiment, row_id, seconds = rest.split("\t")
         put = self._puts.get((experiment, row_id))
-        if put is not None and not put["final"]:
-            put.update(event=with_teardown(put["event"], float(seconds)), final=1)
+        if put is not None and put.final == "0":
+            put.event, put.final = with_teardown(put.event, float(seconds)), "1"
         if put is not None:
             return
         row = self.connection.execute(_FIND, (row_id, experiment)).fetchone()
@@ -164,7 +181,32 @@ class _Batch:
         self.connection.execute(_DELETE, (row_id, experiment))
 
     def write(self) -> None:
-        self.connection.executemany(_PUT, self._puts.values())
+        puts = self._puts.values()
+        experiments = self._numbers("experiments", {put.experiment for put in puts})
+        sessions = self._numbers("sessions", {put.session for put in puts})
+        rows = (
+            (
+                experiments[put.experiment],
+                put.id,
+                put.nodeid,
+                put.part,
+                put.outcome,
+                put.scores,
+                put.input_hash,
+                put.event,
+                put.final,
+                sessions.get(put.session),
+            )
+            for put in puts
+            if put.experiment in experiments
+        )
+        self.connection.executemany(_PUT, rows)
+
+    def _numbers(self, table: str, ids: set[str]) -> dict[str, int]:
+        """The numbers of those that a table has."""
+        select = f"SELECT number FROM {table} WHERE id = ?"  # noqa: S608 - our own names
+        found = {id_: self.connection.execute(select, (id_,)).fetchone() for id_ in ids}
+        return {id_: row[0] for id_, row in found.items() if row is not None}
 
 
 _TAKES: dict[str, Callable[[_Batch, str], None]] = {

@@ -14,10 +14,11 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_braintrust.clocks import now
+from pytest_braintrust.descriptors import Descriptor
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store import changes
 from pytest_braintrust.store.connection import Store
@@ -37,7 +38,7 @@ _LEFT_BEHIND_SECONDS = 86_400.0
 
 # In tuples, because pyfakefs and mocks replace what they find by name in modules: what
 # a test does to files must not reach ours.
-_OPEN, _WRITE, _CLOSE = (os.open,), (os.write,), (os.close,)
+_OPEN, _WRITE = (os.open,), (os.write,)
 _FSTAT, _CUT, _SIZE = (os.fstat,), (os.ftruncate,), (os.path.getsize,)
 _OPEN_FILE, _REMOVE = (io.open,), (os.unlink,)
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -53,10 +54,12 @@ class Spool:
     #: Bytes that it has, and how many of them are not taken in.
     size: int = 0
     late: int = 0
+    _path: Path = field(init=False)
+    _descriptor: Descriptor | None = None
 
-    @property
-    def _path(self) -> Path:
-        return self.directory / FOLDER / f"{self.session_id}-{self.number}{_SUFFIX}"
+    def __post_init__(self) -> None:
+        name = f"{self.session_id}-{self.number}{_SUFFIX}"
+        self._path = self.directory / FOLDER / name
 
     def next(self) -> Spool:
         """The file after this one."""
@@ -80,14 +83,35 @@ class Spool:
         """
         data = lines.encode("ascii")
         try:
-            if not self.size:
-                self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            _append(self._path, data)
+            self._append(data)
         except OSError as error:
             msg = f"cannot write the store at {self.directory}: {error.strerror}"
             raise StoreError(msg) from error
         self.size += len(data)
         self.late += len(data)
+
+    def _append(self, data: bytes) -> None:
+        # Kept open, for opening costs more than writing. A test that closes descriptors
+        # leaves us a number that may be a file of its own, and one that removes files
+        # leaves us a file that nobody will see.
+        held = self._descriptor
+        if held is None or not held.is_usable:
+            held = self._descriptor = self._opened()
+        written = _WRITE[0](held.number, data)
+        if written < len(data):
+            _CUT[0](held.number, _FSTAT[0](held.number).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _opened(self) -> Descriptor:
+        if not self.size:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        return Descriptor.of(_OPEN[0](self._path, _FLAGS, 0o600))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        held, self._descriptor = self._descriptor, None
+        if held is not None:
+            held.close()
 
     def take_in(self, store: Store) -> None:
         """Take in what is new.
@@ -104,25 +128,14 @@ class Spool:
         Raises:
             StoreError: the store could not be written.
         """
+        self.close()
         _remove(store, self._path)
 
     def discard(self) -> None:
         """Remove the file, whose lines are elsewhere by now, if that can be done."""
+        self.close()
         with suppress(OSError):
             _REMOVE[0](self._path)
-
-
-def _append(path: Path, data: bytes) -> None:
-    # Opened each time: a test that closes descriptors would leave us one that belongs
-    # to a file of its own.
-    descriptor = _OPEN[0](path, _FLAGS, 0o600)
-    try:
-        written = _WRITE[0](descriptor, data)
-        if written < len(data):
-            _CUT[0](descriptor, _FSTAT[0](descriptor).st_size - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        _CLOSE[0](descriptor)
 
 
 def take_in_all(store: Store) -> None:

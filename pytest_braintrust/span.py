@@ -151,7 +151,7 @@ class Span(BtScore):
     def unset_current(self) -> None:
         """Do nothing."""
 
-    def __enter__(self) -> Span:  # noqa: PYI034 - no typing.Self before Python 3.11
+    def __enter__(self) -> Span:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:

@@ -110,7 +110,7 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
         self._hint: str | None = None
         self._http = self._reach(connection.api_url)
 
-    def __enter__(self) -> BraintrustClient:  # noqa: PYI034 - typing.Self is 3.11's
+    def __enter__(self) -> BraintrustClient:
         return self
 
     def __exit__(self, *_: object) -> None:

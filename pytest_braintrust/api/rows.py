@@ -8,10 +8,11 @@ from typing import Any
 
 from pytest_braintrust.api import answers
 from pytest_braintrust.api.answers import Answer
+from pytest_braintrust.api.reading import KEY, Answered, filled
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetRow:
+class DatasetRow(Answered):
     """A row of a dataset; `version` is that of the row (`_xact_id`)."""
 
     id: str
@@ -19,27 +20,12 @@ class DatasetRow:
     expected: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-    version: str | None = None
+    version: str | None = field(default=None, metadata={KEY: "_xact_id"})
     created: str | None = None
-    raw: Answer = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def read(cls, answer: Answer) -> DatasetRow:
-        """Read a row as fetched, or as one line of a download."""
-        return cls(
-            id=answers.text(answer, "id"),
-            input=answer.get("input"),
-            expected=answer.get("expected"),
-            metadata=answers.mapping(answer, "metadata"),
-            tags=answers.texts(answer, "tags"),
-            version=answers.maybe_text(answer, "_xact_id"),
-            created=answers.maybe_text(answer, "created"),
-            raw=answer,
-        )
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Answered):
     """A row of an experiment: a span of a trace, the root of which is the case."""
 
     id: str
@@ -55,9 +41,8 @@ class Event:
     span_id: str | None = None
     root_span_id: str | None = None
     span_parents: tuple[str, ...] = ()
-    version: str | None = None
+    version: str | None = field(default=None, metadata={KEY: "_xact_id"})
     created: str | None = None
-    raw: Answer = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_root(self) -> bool:
@@ -65,31 +50,9 @@ class Event:
         told = self.raw.get("is_root")
         return told if isinstance(told, bool) else not self.span_parents
 
-    @classmethod
-    def read(cls, answer: Answer) -> Event:
-        """Read a row as fetched, or as one line of a download."""
-        return cls(
-            id=answers.text(answer, "id"),
-            input=answer.get("input"),
-            output=answer.get("output"),
-            expected=answer.get("expected"),
-            error=answer.get("error"),
-            scores=answers.numbers(answer, "scores"),
-            metadata=answers.mapping(answer, "metadata"),
-            tags=answers.texts(answer, "tags"),
-            metrics=answers.mapping(answer, "metrics"),
-            origin=answers.mapping(answer, "origin"),
-            span_id=answers.maybe_text(answer, "span_id"),
-            root_span_id=answers.maybe_text(answer, "root_span_id"),
-            span_parents=answers.texts(answer, "span_parents"),
-            version=answers.maybe_text(answer, "_xact_id"),
-            created=answers.maybe_text(answer, "created"),
-            raw=answer,
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Answered):
     """One score or metric of a summary; `diff` is None without a comparison."""
 
     name: str
@@ -98,24 +61,19 @@ class Measure:
     improvements: float | None = None
     regressions: float | None = None
     unit: str | None = None
-    raw: Answer = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def read(cls, answer: Answer, value: str) -> Measure:
-        """Read an entry whose value has that name: `score` or `metric`."""
-        return cls(
-            name=answers.text(answer, "name"),
-            value=answers.number(answer, value),
-            diff=answers.maybe_number(answer, "diff"),
-            improvements=answers.maybe_number(answer, "improvements"),
-            regressions=answers.maybe_number(answer, "regressions"),
-            unit=answers.maybe_text(answer, "unit"),
-            raw=answer,
-        )
+    def valued(cls, answer: Answer, key: str) -> Measure:
+        """Read an entry whose value has that name: `score` or `metric`.
+
+        Raises:
+            BadAnswer: as `read`.
+        """
+        return filled(cls, answer, value=answers.number(answer, key))
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Answered):
     """An experiment in numbers, alone or beside another one."""
 
     project_name: str
@@ -124,21 +82,16 @@ class Summary:
     comparison_experiment_name: str | None = None
     scores: Mapping[str, Measure] = field(default_factory=dict)
     metrics: Mapping[str, Measure] = field(default_factory=dict)
-    raw: Answer = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def read(cls, answer: Answer) -> Summary:
         """Read an answer of `summarize`."""
-        return cls(
-            project_name=answers.text(answer, "project_name"),
-            experiment_name=answers.text(answer, "experiment_name"),
+        return filled(
+            cls,
+            answer,
             experiment_url=page_address(answer, "experiment_url"),
-            comparison_experiment_name=answers.maybe_text(
-                answer, "comparison_experiment_name"
-            ),
             scores=_measures(answer, "scores", "score"),
             metrics=_measures(answer, "metrics", "metric"),
-            raw=answer,
         )
 
 
@@ -150,6 +103,6 @@ def page_address(answer: Answer, name: str) -> str | None:
     return url if url.startswith(("https://", "http://")) else None
 
 
-def _measures(answer: Answer, name: str, value: str) -> dict[str, Measure]:
+def _measures(answer: Answer, name: str, key: str) -> dict[str, Measure]:
     found = answers.mappings(answer, name)
-    return {key: Measure.read(each, value) for key, each in found.items()}
+    return {each: Measure.valued(found[each], key) for each in found}

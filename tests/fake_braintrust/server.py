@@ -89,7 +89,7 @@ class FakeBraintrust:
         self.user = self.add_user("dev@example.com", self.add_organization(org_name))
         self.add_key(api_key)
 
-    def __enter__(self) -> FakeBraintrust:  # noqa: PYI034 - typing.Self is 3.11's
+    def __enter__(self) -> FakeBraintrust:
         return self
 
     def __exit__(

@@ -7,7 +7,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE experiments (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
-        session_id TEXT NOT NULL,
+        -- A run may be made by several processes, each of which is a session.
+        run_id TEXT NOT NULL,
         project TEXT NOT NULL,
         name TEXT NOT NULL,
         created_at REAL NOT NULL,
@@ -23,45 +24,19 @@ MIGRATIONS: tuple[str, ...] = (
         url TEXT,
         upload_error TEXT,
         base TEXT,
+        -- The baseline on Braintrust, which may still be on its way here.
+        base_remote_id TEXT,
         dataset_id TEXT,
-        dataset_version TEXT
+        dataset_version TEXT,
+        -- Not NULL while rows are being brought in from elsewhere: where that stands.
+        -- Such an experiment is no one's yet.
+        transfer TEXT,
+        -- The version that was read from Braintrust.
+        remote_version INTEGER,
+        -- Whether later runs may be compared with it by its place in history.
+        fit INTEGER NOT NULL DEFAULT 1
     );
-    CREATE INDEX experiments_session ON experiments (session_id);
-    CREATE TABLE rows (
-        position INTEGER PRIMARY KEY,
-        experiment INTEGER NOT NULL REFERENCES experiments (number) ON DELETE CASCADE,
-        id TEXT NOT NULL,
-        nodeid TEXT NOT NULL,
-        part TEXT NOT NULL,
-        outcome TEXT NOT NULL,
-        scores TEXT NOT NULL,
-        input_hash TEXT NOT NULL,
-        event TEXT NOT NULL,
-        -- The test ended: before that a row is kept, and not sent while the run lives.
-        final INTEGER NOT NULL,
-        -- A row is unsent while it changed after what was sent of it.
-        version INTEGER NOT NULL DEFAULT 1,
-        sent INTEGER NOT NULL DEFAULT 0,
-        refused TEXT,
-        UNIQUE (experiment, id)
-    );
-    CREATE INDEX rows_unsent ON rows (experiment, position) WHERE sent < version;
-    """,
-    """
-    -- Not NULL while rows are being brought in from elsewhere: where that stands.
-    -- Such an experiment is no one's yet.
-    ALTER TABLE experiments ADD COLUMN transfer TEXT;
-    -- The version of the experiment, and of the row, that was read from Braintrust.
-    ALTER TABLE experiments ADD COLUMN remote_version INTEGER;
-    ALTER TABLE rows ADD COLUMN remote_version INTEGER;
-    """,
-    """
-    -- Bytes that were sent of a row, where the server does not take all of it.
-    ALTER TABLE rows ADD COLUMN cut_to INTEGER;
-    """,
-    """
-    -- A run may be made by several processes, each of which is a session.
-    ALTER TABLE experiments RENAME COLUMN session_id TO run_id;
+    CREATE INDEX experiments_run ON experiments (run_id);
     CREATE TABLE sessions (
         number INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -75,21 +50,31 @@ MIGRATIONS: tuple[str, ...] = (
         pid INTEGER
     );
     CREATE INDEX sessions_run ON sessions (run_id);
-    INSERT INTO sessions (id, run_id, started_at, finished_at, exit_status, tests)
-        SELECT run_id, run_id, min(created_at), max(finished_at), max(exit_status),
-            max(tests) FROM experiments WHERE transfer IS NULL GROUP BY run_id;
-    -- The session that recorded a row, unknown of rows that came from elsewhere.
-    ALTER TABLE rows ADD COLUMN session INTEGER;
-    UPDATE rows SET session = (SELECT sessions.number FROM sessions, experiments
-        WHERE experiments.number = rows.experiment AND sessions.id = experiments.run_id);
-    """,
-    """
-    -- The baseline on Braintrust, which may still be on its way here.
-    ALTER TABLE experiments ADD COLUMN base_remote_id TEXT;
-    -- Whether later runs may be compared with it by its place in history.
-    ALTER TABLE experiments ADD COLUMN fit INTEGER NOT NULL DEFAULT 1;
-    """,
-    """
+    CREATE TABLE rows (
+        position INTEGER PRIMARY KEY,
+        experiment INTEGER NOT NULL REFERENCES experiments (number) ON DELETE CASCADE,
+        -- The session that recorded it, unknown of rows that came from elsewhere.
+        session INTEGER,
+        id TEXT NOT NULL,
+        nodeid TEXT NOT NULL,
+        part TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        scores TEXT NOT NULL,
+        input_hash TEXT NOT NULL,
+        event TEXT NOT NULL,
+        -- The test ended: before that a row is kept, and not sent while the run lives.
+        final INTEGER NOT NULL,
+        -- A row is unsent while it changed after what was sent of it.
+        version INTEGER NOT NULL DEFAULT 1,
+        sent INTEGER NOT NULL DEFAULT 0,
+        -- Bytes that were sent of it, where the server does not take all of it.
+        cut_to INTEGER,
+        refused TEXT,
+        -- The version that was read from Braintrust.
+        remote_version INTEGER,
+        UNIQUE (experiment, id)
+    );
+    CREATE INDEX rows_unsent ON rows (experiment, position) WHERE sent < version;
     -- How many bytes of a file of `spool` are in the tables.
     CREATE TABLE spooled (name TEXT PRIMARY KEY, taken INTEGER NOT NULL);
     """,

@@ -20,8 +20,6 @@ from fake_braintrust.faults import Fault, answer
 from fake_braintrust.wire import Request
 from tries import Count, Try, a_try, counted, ended, of_kind, wait_for_uploaders
 
-#: Seconds that a run of pytest takes here, more or less: its start and end as well.
-_RUN_SECONDS = 1.6
 #: Between the deaths of two workers; one needs some 0.6 to start.
 _WORKER_SECONDS = 0.8
 #: Seconds that a forked `push` of some rows takes, more or less.
@@ -34,9 +32,12 @@ def of_pytest(kills: int, seed: int, *arguments: str) -> Count:
     """Kill run after run: while it starts, tests, or ends."""
     done = 0
     with a_try(seed, *arguments) as attempt:
+        began = time.monotonic()
+        ended(attempt.start())
+        seconds = time.monotonic() - began
         while done < kills and attempt.runs < 3 * kills:
             process = attempt.start()
-            time.sleep(attempt.random.uniform(0, _RUN_SECONDS))
+            time.sleep(attempt.random.uniform(0, seconds))
             process.kill()
             done += process.wait() == -signal.SIGKILL
         wait_for_uploaders(attempt)

@@ -2,8 +2,8 @@
 
 A worker that dies takes what its test logged along: the report that would carry it is
 never made. So each word is written to a small file beside the store, one for each
-worker, overwritten by the next test; the controller reads it when a worker died. Only
-where both see the same disk; elsewhere the rows of the setup's report must do.
+worker, overwritten by the next test; the controller reads it when a worker died. A
+worker that does not see that disk sends its words to the controller, which writes them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from threading import get_ident
+from typing import Any, Protocol, cast
 
 from pytest_braintrust.folder import JOURNALS
 from pytest_braintrust.jsonable import dumps
@@ -34,10 +35,14 @@ class Journal:
 
     def write(self, payload: Payload) -> None:
         """Replace what is written. A full disk costs the copy, not the test."""
+        self.write_text(_encoded(payload))
+
+    def write_text(self, text: str) -> None:
+        """Replace what is written by what a `Courier` sent."""
         # Opened each time: a test that closes descriptors would leave us one that
         # belongs to a file of its own.
         with contextlib.suppress(OSError):
-            self.path.write_bytes(dumps(cast("Any", payload)).encode())
+            self.path.write_bytes(text.encode("ascii"))
 
     def read(self) -> Payload | None:
         """What the worker wrote last; None where there is nothing whole."""
@@ -66,6 +71,32 @@ class Journal:
         """Take away what is written, once it is kept elsewhere."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+class Channel(Protocol):
+    """What is used of a channel of execnet's."""
+
+    def send(self, item: object) -> None:
+        """Hand it to the operating system, or raise OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Brings what a test says to the journal of a controller on another machine."""
+
+    channel: Channel
+    #: execnet does not bear two threads that send at once, and this one sends reports.
+    thread: int = field(default_factory=get_ident)
+
+    def write(self, payload: Payload) -> None:
+        """Send it. What another thread says goes along with the thread's next word."""
+        if get_ident() == self.thread:
+            with contextlib.suppress(OSError):
+                self.channel.send(_encoded(payload))
+
+
+def _encoded(payload: Payload) -> str:
+    return dumps(cast("Any", payload))
 
 
 def folder_of(directory: Path, session_id: str) -> Path:

@@ -35,6 +35,7 @@ from pytest_braintrust.describing import Finder, Run, describe
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.intake import Intake
+from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper, open_somewhere
 from pytest_braintrust.obtaining import Source
@@ -244,8 +245,11 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        told = told_to_workers(self._run, self._settings, self._directory)
-        node.workerinput[relay.KEY] = told
+        channel = node.gateway.newchannel()
+        channel.setcallback(Journal.of(self._journals, node.gateway.id).write_text)
+        node.workerinput[relay.KEY] = told_to_workers(
+            self._run, self._settings, self._directory, channel
+        )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(

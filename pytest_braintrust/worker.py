@@ -1,7 +1,8 @@
 """In a worker of pytest-xdist: what it is told of the run, and what it does in it.
 
 It writes nothing that a person sees and needs no disk of the controller's: rows leave
-with the reports of tests, and what is known at the end with its output.
+with the reports of tests, and what is known at the end with its output. What a test
+says while it runs goes to the controller's disk, or to a channel where that is not seen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pytest_braintrust import cases, collecting, journal
 from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.events import Row
-from pytest_braintrust.journal import Journal
+from pytest_braintrust.journal import Channel, Courier, Journal
 from pytest_braintrust.obtaining import Source
 from pytest_braintrust.relay import KEY, Payload
 from pytest_braintrust.running import RECORDER, Recorder, Rules, Way
@@ -26,13 +27,16 @@ from pytest_braintrust.selecting import select
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
 
 
-def told_to_workers(run: Run, settings: Settings, directory: Path) -> dict[str, Any]:
-    """What each worker is told of the run, in values that travel.
+def told_to_workers(
+    run: Run, settings: Settings, directory: Path, channel: Channel
+) -> dict[str, Any]:
+    """What a worker is told of the run, in values that travel.
 
     Args:
         run: The run.
         settings: What the user set.
         directory: The store's directory.
+        channel: Where it sends what tests say, if it does not see that directory.
     """
     connection = settings.connection
     source = asdict(Source.of(settings, None))
@@ -47,6 +51,7 @@ def told_to_workers(run: Run, settings: Settings, directory: Path) -> dict[str, 
         "source": source,
         "directory": str(directory),
         "host": socket.gethostname(),
+        "channel": channel,
     }
 
 
@@ -56,6 +61,7 @@ class Worker:
     def __init__(self, config: pytest.Config, workerinput: dict[str, Any]) -> None:
         given = workerinput[KEY]
         self._config = config
+        self._channel: Channel = given["channel"]
         self._id: str = workerinput["workerid"]
         self._rules = Rules(
             given["record_all"], frozenset(given["infrastructure"]), given["trials"]
@@ -82,8 +88,7 @@ class Worker:
     def pytest_sessionstart(self) -> None:
         way = Way(
             late=self._hand_late,
-            running=self._journal.write if self._journal else None,
-            with_setup=self._journal is None,
+            running=(self._journal or Courier(self._channel)).write,
         )
         self._recorder = Recorder(
             self._rules, editor=self._editor, way=way, worker=self._id

@@ -118,7 +118,7 @@ class _Pushes:
         )
         self._pid = 0
 
-    def __enter__(self) -> _Pushes:  # noqa: PYI034 - typing.Self is 3.11's
+    def __enter__(self) -> _Pushes:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -104,10 +104,10 @@ def test_a_test_that_kills_its_worker_is_errored(
         )
 
 
-def test_what_a_test_logged_survives_its_worker(suite: Suite) -> None:
-    """Where worker and store share a disk, each word is kept before the next."""
-    suite.with_plugins(XDIST).write(test_deaths=DEATHS)
-    ran = suite.run("-n2", "-k", "exits or killed or faults")
+def test_what_a_test_logged_survives_its_worker(spread: Suite) -> None:
+    """Each word is kept before the next, on whichever disk."""
+    spread.write(test_deaths=DEATHS)
+    ran = spread.run("-n2", "-k", "exits or killed or faults")
     assert ran.honest() == {"errored": 3}
     assert told(ran) == {
         "test_exits": ("errored", {"exact": 1}),

@@ -113,6 +113,47 @@ def test_gateways_on_other_machines(
         assert not list(folder.rglob(".braintrust"))
 
 
+DIES = """\
+import os, threading
+
+def test_before(bt_score): bt_score(output="whole")
+
+def test_dies(bt_score):
+    thread = threading.Thread(target=bt_score, kwargs={"metadata": {"thread": 1}})
+    thread.start()
+    thread.join()
+    bt_score(output="half", scores={"exact": 0.5})
+    os._exit(3)
+
+def test_after(bt_score): bt_score(output="whole")
+"""
+
+
+def test_words_of_a_test_that_dies_on_another_machine(
+    suite: Suite, server: FakeBraintrust, far: Far, tmp_path: Path
+) -> None:
+    """They came to the run's own disk as they were said."""
+    suite.write(test_dies=DIES).sends_to(server).with_plugins(XDIST)
+    where = str(suite.folder)
+    ports = [far(suite, tmp_path / f"far-{number}") for number in range(2)]
+    ran = suite.run(
+        "--dist=loadfile",
+        "--max-worker-restart=0",
+        f"--rsyncdir={where}",
+        *(
+            f"--tx=socket=127.0.0.1:{port}//chdir={tmp_path}/far-{number}"
+            for number, port in enumerate(ports)
+        ),
+        f"{where}/test_dies.py",
+    )
+    assert ran.row("test_before")["output"] == "whole"
+    row = ran.row("test_dies")
+    assert (row["output"], row["scores"]) == ("half", {"exact": 0.5})
+    assert row["metadata"]["thread"] == 1
+    assert "crashed while running" in row["error"]
+    assert ran.honest(server)["errored"] == 1
+
+
 def test_workers_in_another_folder(
     suite: Suite, server: FakeBraintrust, tmp_path: Path
 ) -> None:

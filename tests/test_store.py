@@ -9,8 +9,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -492,7 +494,7 @@ def test_a_limit_to_the_size_of_files(suite: Suite) -> None:
 
 HOLDS = """import sqlite3, sys, time
 store = sqlite3.connect(sys.argv[1], isolation_level=None)
-store.execute("BEGIN IMMEDIATE")
+store.execute("BEGIN EXCLUSIVE")
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 """
@@ -504,27 +506,40 @@ connection.BUSY_SECONDS = 0.5
 """
 
 
-@pytest.fixture
-def hold(suite: Suite) -> Iterator[Callable[[float], None]]:
-    """Hold the store's lock in another process, for so many seconds."""
-    suite.write(test_it=TESTS).run()
-    started: list[subprocess.Popen[str]] = []
+@dataclass
+class Holder:
+    """Other processes that hold the lock of a store."""
 
-    def start(seconds: float) -> None:
-        command = [sys.executable, "-c", HOLDS, str(store_of(suite)), str(seconds)]
+    path: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __call__(self, seconds: float) -> None:
+        """Hold it from now on, for so many seconds."""
+        command = [sys.executable, "-c", HOLDS, str(self.path), str(seconds)]
         holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        started.append(holder)
+        self.started.append(holder)
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
 
-    yield start
-    for holder in started:
-        holder.kill()
-        holder.communicate()
+    def free(self) -> None:
+        """Let go of it now."""
+        while self.started:
+            holder = self.started.pop()
+            holder.kill()
+            holder.communicate()
+
+
+@pytest.fixture
+def hold(suite: Suite) -> Iterator[Holder]:
+    """Holds the store's lock in another process."""
+    suite.write(test_it=TESTS).run()
+    holder = Holder(store_of(suite))
+    yield holder
+    holder.free()
 
 
 def test_a_store_that_another_process_writes_for_a_while(
-    suite: Suite, hold: Callable[[float], None]
+    suite: Suite, hold: Holder
 ) -> None:
     """Rows wait for it, and tests only a little."""
     hold(3)
@@ -535,7 +550,7 @@ def test_a_store_that_another_process_writes_for_a_while(
 
 
 def test_a_store_that_another_process_never_lets_go_of(
-    suite: Suite, hold: Callable[[float], None]
+    suite: Suite, hold: Holder
 ) -> None:
     """At the end, the rows go elsewhere."""
     hold(600)
@@ -544,9 +559,61 @@ def test_a_store_that_another_process_never_lets_go_of(
     assert_kept_elsewhere(suite, ran)
 
 
-def test_a_store_that_another_process_holds_is_busy(
-    suite: Suite, hold: Callable[[float], None]
+HELD_UP = """\
+import pathlib, time
+import pytest
+
+@pytest.mark.parametrize("n", range(4))
+def test_held_up(bt_score, n):
+    bt_score(output=n, scores={"exact": 1})
+    pathlib.Path(f"at-{n}").touch()
+    while n == 0 and not pathlib.Path("held").exists():
+        time.sleep(0.02)
+    while n == 3:
+        time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("when", ["from its start", "in the midst"])
+def test_a_run_that_is_killed_while_another_process_holds_the_store(
+    suite: Suite, hold: Holder, server: FakeBraintrust, when: str
 ) -> None:
+    """What was reported is there when the store is free again, and can be sent."""
+    held, last = suite.folder / "held", suite.folder / "at-3"
+    if when == "from its start":
+        hold(600)
+        held.touch()
+    running = suite.write(test_it=HELD_UP).start("--braintrust", start_new_session=True)
+    if when == "in the midst":
+        until_there(suite.folder / "at-0")
+        hold(600)
+        held.touch()
+    until_there(last)
+    running.kill()
+    ran = suite.ended(running)
+    held.unlink()
+    hold.free()
+    (killed,) = [each for each in ran.experiments() if each["finished_at"] is None]
+    rows = [
+        each["nodeid"]
+        for each in ran.query("rows", "position")
+        if each["experiment"] == killed["number"]
+    ]
+    assert rows == [f"test_it.py::test_held_up[{n}]" for n in range(3)]
+    pushed = suite.sends_to(server).cli("push", killed["id"])
+    assert pushed.status == 0, pushed.err
+    assert len(server.rows(killed["name"])) == 3
+
+
+def until_there(path: Path) -> None:
+    """Wait for a file."""
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_store_that_another_process_holds_is_busy(suite: Suite, hold: Holder) -> None:
     """Which callers can tell from damage."""
     with closing(open_store(store_of(suite).parent)) as store:
         hold(600)

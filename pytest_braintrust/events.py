@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -50,16 +50,12 @@ _DISPLACED = "pytest (logged)"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the cases of one test function have in common, and its text in events."""
+    """What the rows of one test function's cases have in common."""
 
-    function: str
-    markers: tuple[str, ...] = ()
-    project: str | None = None
-    #: A hash of the test's source, which tells whether it was changed between runs.
-    source: str | None = None
-    #: The encoded `context`, and the members of `metadata.pytest` that are known.
-    context: str = ""
-    facts: str = ""
+    project: str | None
+    #: The `context`, and what is known of `metadata.pytest`, as events have them.
+    context: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
     @classmethod
     def of(  # noqa: PLR0913 - what is known of a function
@@ -72,7 +68,16 @@ class Place:
         project: str | None = None,
         source: str | None = None,
     ) -> Place:
-        """Describe a function; its texts are made once for all of its cases."""
+        """Describe a function.
+
+        Args:
+            file: Its file, from the root.
+            function: Its name.
+            line: Its line in the file, from 1.
+            markers: The names of its markers.
+            project: The project that a marker names.
+            source: A hash of its source: whether it was changed between runs.
+        """
         context = {
             "caller_functionname": function,
             "caller_filename": file,
@@ -84,8 +89,7 @@ class Place:
             "markers": list(markers),
             "source": source,
         }
-        encoded = dumps(cast("Json", context)), _members(cast("Json", facts))
-        return cls(function, markers, project, source, *encoded)
+        return cls(project, context, facts)
 
 
 class Case(NamedTuple):
@@ -171,42 +175,44 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
     """
     fields = said.over(case.given)
     asked = _input(case, said, fields, part)
-    scores = dumps(cast("Json", scores_of(fields, run.outcome)))
-    origin: dict[str, Json] = {"origin": fields.origin} if fields.origin else {}
-    # Scores, and all that the function's cases share, are encoded apart.
-    start = _members(
-        {
-            **origin,
-            "id": ids.row,
-            "span_id": ids.span,
-            "root_span_id": ids.span,
-            "span_parents": [],
-            "created": _moment(run.start),
-            "input": asked,
-            "output": _said(fields.output),
-            "expected": _said(fields.expected),
-            "error": _error(fields, run),
-            "tags": cast("Json", fields.tags),
-            "metrics": {"start": run.start, "end": run.end, **fields.metrics},
-        }
-    )
-    name = dumps(f"{case.name} {part}" if part else case.name)
-    metadata = f"{_members(_metadata(fields))}," if fields.metadata else ""
-    event = (
-        f'{{{start},"scores":{scores},"context":{case.place.context},'
-        f'"span_attributes":{{"name":{name},"type":"eval"}},'
-        f'"metadata":{{{metadata}"pytest":{{{_facts(case, run, part)}{_TAIL}'
-    )
-    if len(event) > MAX_FIELD_BYTES:
-        return encode(json.loads(event), part=part, project=case.place.project)
+    scores = scores_of(fields, run.outcome)
+    error = run.error
+    if isinstance(fields.error, str):
+        error = f"{fields.error}\n\n{error}" if error else fields.error
+    event: dict[str, Any] = {
+        "id": ids.row,
+        "span_id": ids.span,
+        "root_span_id": ids.span,
+        "span_parents": [],
+        "created": _moment(run.start),
+        "input": asked,
+        "output": None if fields.output is UNSET else fields.output,
+        "expected": None if fields.expected is UNSET else fields.expected,
+        "error": error or None,
+        "scores": scores,
+        "tags": fields.tags,
+        "metrics": {"start": run.start, "end": run.end, **fields.metrics},
+        "context": case.place.context,
+        "span_attributes": {
+            "name": f"{case.name} {part}" if part else case.name,
+            "type": "eval",
+        },
+    }
+    if fields.origin:
+        event["origin"] = fields.origin
+    # The durations come last, for `with_teardown`.
+    event["metadata"] = {**_metadata(fields), "pytest": _facts(case, run, part)}
+    text = dumps(event)
+    if len(text) > MAX_FIELD_BYTES:
+        return encode(event, part=part, project=case.place.project)
     return Row(
         id=ids.row,
         nodeid=case.nodeid,
         part=part,
         outcome=run.outcome,
-        scores=scores,
+        scores=dumps(cast("Json", scores)),
         input_hash=hash_of(asked),
-        event=event,
+        event=text,
         project=case.place.project,
     )
 
@@ -221,11 +227,6 @@ def _moment(seconds: float) -> str:
 def _second(seconds: int) -> str:
     # Once for all the rows of a second, of which there may be thousands.
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]
-
-
-def _members(value: Json) -> str:
-    """The encoded members of a mapping, without its braces."""
-    return dumps(value)[1:-1]
 
 
 def _input(case: Case, said: Fields, fields: Fields, part: str) -> Json:
@@ -245,23 +246,18 @@ def scores_of(fields: Fields, outcome: Outcome) -> dict[str, float | None]:
     return {**fields.scores, PASS: PASS_SCORE[outcome]}
 
 
-def _said(value: Json | Unset) -> Json:
-    return None if isinstance(value, Unset) else value
-
-
 def _metadata(fields: Fields) -> dict[str, Json]:
-    names = {"pytest": _DISPLACED}
-    return {names.get(name, name): each for name, each in fields.metadata.items()}
+    if "pytest" not in fields.metadata:
+        return fields.metadata
+    kept = dict(fields.metadata)
+    kept[_DISPLACED] = kept.pop("pytest")
+    return kept
 
 
-def _error(fields: Fields, run: Run) -> str | None:
-    told = [fields.error] if isinstance(fields.error, str) else []
-    return "\n\n".join([*told, *([run.error] if run.error else [])]) or None
-
-
-def _facts(case: Case, run: Run, part: str) -> str:
-    """What the plugin itself says of a row, up to the durations, which come last."""
-    facts: dict[str, Any] = {
+def _facts(case: Case, run: Run, part: str) -> dict[str, Any]:
+    """What the plugin itself says of a row, the durations last."""
+    facts = {
+        **case.place.facts,
         "nodeid": case.nodeid,
         "param_id": case.param_id,
         "outcome": run.outcome,
@@ -274,7 +270,7 @@ def _facts(case: Case, run: Run, part: str) -> str:
     if run.attempts:
         facts["attempts"] = list(run.attempts)
     facts["durations"] = run.durations
-    return f"{case.place.facts},{_members(facts)[:-1]}"
+    return facts
 
 
 def encode(event: dict[str, Any], *, part: str = "", project: str | None = None) -> Row:

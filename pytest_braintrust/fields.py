@@ -84,19 +84,23 @@ class Fields:
         )
 
     def over(self, given: Fields) -> Fields:
-        """What is said here, and what was given where nothing is."""
+        """What is said here, and what was given where nothing is; only to be read."""
         both = Fields(
-            given.input,
-            given.output,
-            given.expected,
-            given.error,
-            dict(given.scores),
-            dict(given.metadata),
-            given.tags,
-            dict(given.metrics),
-            given.origin,
+            given.input if self.input is UNSET else self.input,
+            given.output if self.output is UNSET else self.output,
+            given.expected if self.expected is UNSET else self.expected,
+            given.error if self.error is UNSET else self.error,
+            {**given.scores, **self.scores},
+            self.metadata,
+            self.tags,
+            {**given.metrics, **self.metrics},
+            self.origin or given.origin,
         )
-        both.merge(self)
+        if given.metadata:
+            both.metadata = dict(given.metadata)
+            _merge_deep(both.metadata, self.metadata)
+        if given.tags:
+            both.tags = _both(given.tags, self.tags)
         return both
 
     def merge(self, said: Fields) -> None:
@@ -117,7 +121,7 @@ class Fields:
         if said.metadata:
             _merge_deep(self.metadata, said.metadata)
         if said.tags:
-            self.tags = list(dict.fromkeys([*self.tags, *said.tags]))
+            self.tags = _both(self.tags, said.tags)
         self.origin = said.origin or self.origin
 
 
@@ -157,6 +161,10 @@ def checked(  # noqa: PLR0913 - the fields of a Braintrust event
         tags=_tags(tags),
         metrics=_metrics(metrics),
     )
+
+
+def _both(tags: Iterable[str], more: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*tags, *more]))
 
 
 def _merge_deep(into: dict[str, Json], said: Mapping[str, Json]) -> None:

@@ -105,6 +105,8 @@ class Crashes:
 
     def again(self, payload: Payload, worker: str | None) -> Payload:
         """What a worker says of a test, with the attempts in it that killed others."""
+        if not self._lost:
+            return payload
         nodeid, rows = payload["nodeid"], payload["rows"]
         lost = self._lost.get(self._key(nodeid, worker))
         if lost is None or rows is None:

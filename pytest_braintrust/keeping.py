@@ -52,6 +52,26 @@ class Told:
 
 
 @dataclass(slots=True)
+class _Step:
+    """A part of writing, which may fail and is tried again after a while."""
+
+    problem: str | None = None
+    _again: float = 0.0
+
+    def take(self, do: Callable[[], object], now: float, *, at_once: bool) -> None:
+        if now < self._again and not at_once:
+            return
+        try:
+            do()
+            self.problem = None
+        except StoreError as error:
+            self.problem = str(error)
+            # All that is owed is tried anew each time, and a wait may be long.
+            ended = monotonic()
+            self._again = ended + max(_AGAIN_SECONDS, 2 * (ended - now))
+
+
+@dataclass(slots=True)
 class Keeper:
     """Writes rows to the store, and remembers what it owes."""
 
@@ -62,7 +82,6 @@ class Keeper:
     recorded: int = 0
     #: Rows among them that are in an earlier one, as `notes` say.
     left_behind: int = 0
-    problem: str | None = None
     #: What a person should know of where the rows are.
     notes: list[str] = field(default_factory=list)
     #: The id of the run's experiment in each project that has one.
@@ -75,15 +94,21 @@ class Keeper:
     _due: float = 0.0
     _last: dict[str | None, Told] = field(default_factory=dict)
     _settled: bool = False
-    #: When to try again after a write that failed, and whether the spool was at fault.
-    _again: float = 0.0
-    _cannot_append: bool = False
+    _appending: _Step = field(default_factory=_Step)
+    _taking_in: _Step = field(default_factory=_Step)
     # Threads of a test may log after it ended, beside the reports of the next ones.
     _lock: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
         self._spool = Spool(self.store.directory, self.session.id)
         self._owed += self._head()
+
+    @property
+    def problem(self) -> str | None:
+        """Why what is owed could not be written, or None."""
+        # A spool elsewhere may have taken what this one could not.
+        owing = self._appending.problem if self._owed else None
+        return owing or self._taking_in.problem
 
     def begin(self) -> None:
         """Let other processes of the run know of this one, where they can."""
@@ -134,9 +159,10 @@ class Keeper:
             if last is None or last.rows is not last.written:
                 return
             last.ended = True
-            for row in last.rows.values():
-                line = changes.end(self._experiment(row), row["id"], teardown)
-                self._owed.append(line)
+            self._owed += [
+                changes.end(self._experiment(row), row["id"], teardown)
+                for row in last.rows.values()
+            ]
 
     def hold(self, nodeid: str, rows: list[Row], worker: str | None) -> None:
         """Remember the rows of a test that only starts, should its worker die."""
@@ -206,10 +232,11 @@ class Keeper:
             return True
 
     def _put(self, rows: list[Row], *, final: bool) -> None:
+        session = self.session.id
         for row in rows:
+            # Its experiment first: that may owe a line of its own.
             experiment = self._experiment(row)
-            line = changes.put(experiment, self.session.id, row, final=final)
-            self._owed.append(line)
+            self._owed.append(changes.put(experiment, session, row, final=final))
 
     def _experiment(self, row: Row) -> str:
         project = row["project"] or ""
@@ -226,24 +253,13 @@ class Keeper:
         return [changes.begin(self.session), *adds]
 
     def _write(self) -> None:
-        began = monotonic()
-        waiting = began < self._again and not self._settled
-        try:
-            # Also while the tables are locked by others: what is in the spool is safe.
-            if self._owed and not (waiting and self._cannot_append):
-                self._cannot_append = True
-                self._append()
-                self._cannot_append = False
-            if not waiting and (self._settled or self._is_due(began)):
-                self._take_in()
-        except StoreError as error:
-            self.problem = str(error)
-            # All that is owed is tried anew each time, and a wait may be long.
-            ended = monotonic()
-            self._again = ended + max(_AGAIN_SECONDS, 2 * (ended - began))
-
-    def _is_due(self, now: float) -> bool:
-        return now > self._due or self._spool.late > _LATE_BYTES
+        now = monotonic()
+        # Also while the tables are locked by others: what is in the spool is safe.
+        if self._owed:
+            self._appending.take(self._append, now, at_once=self._settled)
+        due = now > self._due or self._spool.late > _LATE_BYTES
+        if due or self._settled:
+            self._taking_in.take(self._take_in, now, at_once=self._settled)
 
     def _append(self) -> None:
         try:
@@ -294,7 +310,6 @@ class Keeper:
     def _take_in_once(self) -> None:
         self._spool.take_in(self.store)
         self._late.clear()
-        self.problem = None
         if self._spool.is_large:
             self._spool.remove(self.store)
             self._spool = self._spool.next()

@@ -94,8 +94,8 @@ class Recording:
     ended: bool = False
     #: Whether more is known than the last report told.
     changed: bool = False
-    #: Whether a report told the rows of this attempt.
-    told: bool = False
+    #: What the attempt had come to when a report told its rows; None before.
+    told: Outcome | None = None
     #: Called after each word; what it does is up to who runs the test.
     on_log: Callable[[Recording], None] | None = None
     #: The process that runs the test.
@@ -129,7 +129,7 @@ class Recording:
                 self.parts.clear()
                 self.phases.clear()
                 self.failed_inside.clear()
-            self.started, self.ended, self.told = True, False, False
+            self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
             self.pid, self.phase = os.getpid(), "setup"
             self.start = now()

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_braintrust import cases, relay
 from pytest_braintrust.editing import RowEditor
+from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload
 from pytest_braintrust.scoring import RUNNING, Running
@@ -162,11 +163,12 @@ class Recorder:
         self, item: pytest.Item, recording: Recording, report: pytest.TestReport
     ) -> None:
         if recording.ended and recording.told and not recording.changed:
-            relay.attach(report, _only_ended(recording, report.duration))
+            ended = _only_ended(recording, recording.told, report.duration)
+            relay.attach(report, ended)
         elif report.when != "setup" or not report.passed or self._way.with_setup:
             payload = self._payload(item, recording, final=recording.ended)
             relay.attach(report, payload)
-            recording.changed, recording.told = False, True
+            recording.changed, recording.told = False, payload["outcome"]
             if payload["failed"] and not payload["final"] and self._way.running:
                 # Should the worker die in the teardown, the body's failure counts.
                 self._way.running(payload)
@@ -228,13 +230,13 @@ class Recorder:
         )
 
 
-def _only_ended(recording: Recording, teardown: float) -> Payload:
+def _only_ended(recording: Recording, outcome: Outcome, teardown: float) -> Payload:
     return Payload(
         nodeid=recording.case.item_id,
         final=True,
         said=True,
         failed=False,
-        outcome=recording.outcome,
+        outcome=outcome,
         rows=None,
         teardown=teardown,
     )

@@ -290,7 +290,8 @@ class Recording:
         return Run(
             outcome=outcome,
             start=start,
-            end=now() if end is None else end,
+            # A clock may be set back while a test runs.
+            end=max(start, now() if end is None else end),
             durations={name: each.duration for name, each in self.phases.items()},
             error=error,
             worker=self.worker,

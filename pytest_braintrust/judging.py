@@ -35,6 +35,8 @@ class Asked:
     gates: Gates
     #: Metrics of which more is better.
     higher_is_better: frozenset[str]
+    #: The option, variable or ini value that names the baseline.
+    named_by: str = ""
 
 
 def asked(baseline: str | None, read: Given) -> Asked:
@@ -53,6 +55,7 @@ def asked(baseline: str | None, read: Given) -> Asked:
             require_baseline=read.switch("require_baseline"),
         ),
         higher_is_better=frozenset(read.ini("higher_is_better")),
+        named_by=read.where("baseline"),
     )
 
 

@@ -129,7 +129,7 @@ class Starter:
 
             store, note = open_somewhere(settings.store, look)
         except BaselineError as error:
-            msg = f"--braintrust-baseline: {error}"
+            msg = f"{plan.asked.named_by}: {error}"
             raise pytest.UsageError(msg) from None
         except StoreError as error:
             msg = f"braintrust: no place for the local store: {error}"
@@ -295,7 +295,7 @@ class Controller:
                 # Nobody waits at the end for what is not to come.
                 seeker.close()
         except BaselineError as error:
-            msg = f"--braintrust-baseline: {error}"
+            msg = f"{self._judge.asked.named_by}: {error}"
             raise pytest.UsageError(msg) from None
         self._run.bases.update(self._judge.bases())
 

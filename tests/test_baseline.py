@@ -254,6 +254,11 @@ def test_a_run_notes_its_baseline_and_says_it(suite: Suite) -> None:
     assert wrong.status == 4
     assert "--braintrust-baseline: there is no experiment mondey; close are" in wrong
     assert len(wrong.experiments()) == 2
+    suite.environment["BRAINTRUST_BASELINE"] = "mondey"
+    assert "ERROR: BRAINTRUST_BASELINE: there is no experiment mondey" in suite.run()
+    del suite.environment["BRAINTRUST_BASELINE"]
+    suite.ini("braintrust_baseline = mondey")
+    assert "ERROR: ini braintrust_baseline: there is no experiment" in suite.run()
     suite.ini("braintrust_baseline = monday")
     assert "baseline    monday (by name)" in suite.run().section
 

@@ -13,6 +13,7 @@ from made_runs import Told, scored, store_run
 
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.comparison.run import compare
+from pytest_braintrust.reports.compared import what_changed
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store, open_store
 
@@ -146,6 +147,18 @@ def test_what_changed_is_said_and_what_drifted(store: Store) -> None:
         "commit": ("", "cccccccccc with changes"),
         "test code": ("", "8 tests"),
     }
+
+
+def test_changes_on_top_of_one_commit_may_differ(store: Store) -> None:
+    """Nothing is known of them: that is said, and nobody is blamed for a drift."""
+    info = {"commit": "c" * 40, "dirty": True}
+    first = store_run(store, scored("exact", [1.0] * 8), repo_info=info)
+    second = store_run(store, scored("exact", [0.0] * 8), repo_info=info)
+    found = compare(store, first, second)
+    assert not found.drifted
+    assert [each.text for each in what_changed(found)] == [
+        "changed: commit: cccccccccc with changes in both runs, which may differ"
+    ]
 
 
 values = st.sampled_from([0.0, 0.25, 0.5, 1.0])

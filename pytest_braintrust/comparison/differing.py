@@ -70,9 +70,11 @@ def _declared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Diffe
 
 def _commits(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     before, after = _commit(then), _commit(now)
-    # Two runs of one commit with changes on top may be of different changes.
-    if before != after or now.get("dirty"):
+    if before != after:
         yield Difference("commit", before, after)
+    elif now.get("dirty"):
+        # Of one commit, with changes that nothing was recorded of.
+        yield Difference("commit", "", f"{after} in both runs, which may differ")
 
 
 def _commit(info: Mapping[str, Any]) -> str:

@@ -142,7 +142,7 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from _scores(each.scores, width)
     if each.unscored:
         parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
-        text = f"{_unscored(each)}: {', '.join(parts)}"
+        text = f"{_unscored(each)} got no score; by outcome: {', '.join(parts)}"
         yield _labelled("unscored", text, "yellow")
     if judged is not None and judged.measures.trials.tests:
         trials = judged.measures.trials

@@ -157,6 +157,9 @@ def faults(mark: pytest.Mark) -> Iterator[str]:
     for name in mark.kwargs:
         if name not in _MARKER_KEYWORDS:
             yield f"{about} has no keyword {name!r}; it takes {takes}"
+    lost = [n for n in DATASET_KEYWORDS if n in mark.kwargs]
+    if lost and "dataset" not in mark.kwargs:
+        yield f"{about}: {lost[0]}= is said of a dataset; name it by dataset="
     project = mark.kwargs.get("project")
     if project is not None and not (isinstance(project, str) and project.strip()):
         yield f"{about}: project is {text_of(project)}; give a name"

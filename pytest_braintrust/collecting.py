@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext as nothing
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -89,6 +89,33 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(FIXTURE, parameters, indirect=True, ids=found.labels)
 
 
+def refuse_datasets(kind: type) -> None:
+    """Refuse markers with a dataset on a class of `unittest`, or on a test of it.
+
+    Raises:
+        pytest.Collector.CollectError: there is one.
+    """
+    tests = (name for name in dir(kind) if name.startswith("test"))
+    for each in (kind, *(getattr(kind, name) for name in tests)):
+        if any(map(_names_dataset, _own_marks(each))):
+            msg = (
+                f"In {each.__qualname__}: it names a dataset, and pytest makes no cases "
+                "of tests of unittest.TestCase; make it a plain function or class"
+            )
+            raise pytest.Collector.CollectError(msg)
+
+
+def _own_marks(thing: object) -> list[pytest.Mark]:
+    found: Any = getattr(thing, "pytestmark", ())
+    several = found if isinstance(found, list | tuple) else [found]
+    # A class body may have decorators in a list of its own.
+    return [e.mark if isinstance(e, pytest.MarkDecorator) else e for e in several]
+
+
+def _names_dataset(mark: pytest.Mark) -> bool:
+    return mark.name == cases.MARKER and mark.kwargs.get("dataset") is not None
+
+
 def row_of(request: pytest.FixtureRequest) -> DatasetRow:
     """What the fixture gives to a test.
 
@@ -159,9 +186,11 @@ def _table(node: pytest.Item, wanted: Reference) -> Table:
 
 
 def _read(node: pytest.Item, wanted: Reference) -> Table:
-    if not wanted.is_file:
-        return _downloaded(node, wanted)
     path = node.path.parent / wanted.name
+    if not wanted.is_file:
+        if path.is_file():
+            raise reference.no_file(wanted.name)
+        return _downloaded(node, wanted)
     root = node.config.rootpath
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     return table.of_file(path, replace(wanted, name=plain_text(shown.as_posix())))

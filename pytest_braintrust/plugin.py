@@ -7,6 +7,7 @@ offer are declared here for that reason too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_braintrust import collecting  # noqa: PLC0415 - asked for just now
 
         collecting.parametrize(metafunc)
+
+
+# Before pytest's own, which make the tests.
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(obj: object) -> None:
+    """Refuse a dataset for tests of `unittest`, of which pytest makes no cases."""
+    unittest = sys.modules.get("unittest")
+    if unittest is None or not isinstance(obj, type):
+        return
+    if issubclass(obj, unittest.TestCase):
+        from pytest_braintrust import collecting  # noqa: PLC0415 - asked for just now
+
+        collecting.refuse_datasets(obj)
 
 
 def _marks(node: pytest.Item) -> Iterator[pytest.Mark]:

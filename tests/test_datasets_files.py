@@ -259,6 +259,7 @@ WRONG_MARKERS = {
     'dataset="cases.jsonl", version="1"': "version: the file cases.jsonl has no versi",
     'dataset="cases.jsonl", limit=0': "limit: 0 is not a number of rows",
     'dataset=""': "dataset: '' is not a name",
+    'dataset="cases.yaml"': "dataset: 'cases.yaml' is no .jsonl, .json or .csv file",
     "dataset=3": "dataset: 3 is not a name",
     'dataset="cases.jsonl", datset="x"': "the marker braintrust has no keyword 'da",
     'dataset="cases.jsonl", id_field="level"': "cases.jsonl:2: id_field 'level' has no",
@@ -271,6 +272,7 @@ WRONG_MARKERS = {
 def test_wrong_markers_are_collection_errors(suite: Suite) -> None:
     """Each is told where pytest tells of what it cannot collect, once, by its text."""
     (suite.folder / "cases.jsonl").write_text(lines(*CAPITALS), encoding="utf-8")
+    (suite.folder / "cases.yaml").write_text("- input: 1\n", encoding="utf-8")
     body = "import pytest\n@pytest.mark.braintrust({})\ndef test_it(bt_row): pass\n"
     modules = {
         f"test_{number}": body.format(said) for number, said in enumerate(WRONG_MARKERS)
@@ -285,6 +287,43 @@ def test_wrong_markers_are_collection_errors(suite: Suite) -> None:
     assert "In test_it: it names a dataset and has no argument bt_row" in ran
     assert "Traceback" not in ran
     assert "site-packages" not in ran
+
+
+UNITTEST = """\
+import pytest, unittest
+
+class TestMethod(unittest.TestCase):
+    @pytest.mark.braintrust(dataset="cases.jsonl")
+    def test_it(self): pass
+"""
+UNITTEST_CLASS = """\
+import pytest, unittest
+
+@pytest.mark.braintrust(dataset="cases.jsonl")
+class TestClass(unittest.TestCase):
+    def test_it(self): pass
+"""
+UNITTEST_MODULE = """\
+import pytest, unittest
+
+pytestmark = pytest.mark.braintrust(dataset="cases.jsonl")
+
+class TestWithout(unittest.TestCase):
+    def test_it(self): pass
+    @pytest.mark.braintrust(tags=["t"])
+    def test_tagged(self): pass
+"""
+
+
+def test_a_dataset_for_tests_of_unittest_is_a_collection_error(suite: Suite) -> None:
+    """pytest cannot make cases of them; the module's marker is for its other tests."""
+    (suite.folder / "cases.jsonl").write_text(lines(*CAPITALS), encoding="utf-8")
+    suite.write(test_a=UNITTEST, test_b=UNITTEST_CLASS, test_c=UNITTEST_MODULE)
+    ran = suite.run_both("--continue-on-collection-errors")
+    assert "In TestMethod.test_it: it names a dataset, and pytest makes no cases" in ran
+    assert "In TestClass: it names a dataset, and pytest makes no cases of" in ran
+    assert "2 passed, 2 errors" in ran
+    assert "Traceback" not in ran
 
 
 def test_a_row_without_a_dataset_is_told(suite: Suite) -> None:

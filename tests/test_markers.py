@@ -19,6 +19,8 @@ def test_project(): 1 / 0
 def test_tags(): 1 / 0
 @pytest.mark.braintrust(metadata="m")
 def test_metadata(): 1 / 0
+@pytest.mark.braintrust(limit=3)
+def test_limit(): 1 / 0
 """
 WRONG_CLASS = """\
 import pytest
@@ -53,6 +55,7 @@ def test_wrong_markers_are_told_at_collection(
         "test_wrong.py::test_project: the marker braintrust: project is '  '; give",
         "test_wrong.py::test_tags: the marker braintrust: tag 1 is not text",
         "test_wrong.py::test_metadata: the marker braintrust: metadata is 'm'; give",
+        "test_wrong.py::test_limit: the marker braintrust: limit= is said of a dataset",
         "test_class.py::TestIt::test_a: the marker braintrust: project is 3; give",
     ):
         assert why in ran, why

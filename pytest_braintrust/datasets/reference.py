@@ -59,12 +59,16 @@ def read(said: Mapping[str, Any]) -> Reference:
     return reference
 
 
+def no_file(name: str | bytes) -> DatasetError:
+    """What to say of a file that is of no type that datasets have."""
+    return DatasetError(f"dataset: {name!r} is no .jsonl, .json or .csv file")
+
+
 def _name(value: Any) -> str:
     if isinstance(value, os.PathLike):
         name = os.fspath(value)
         if not isinstance(name, str) or not files.is_file(name):
-            msg = f"dataset: {name!r} is no .jsonl, .json or .csv file"
-            raise DatasetError(msg)
+            raise no_file(name)
         return name
     return _text("dataset", value) or ""
 

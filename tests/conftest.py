@@ -288,9 +288,19 @@ def server() -> Iterator[FakeBraintrust]:
 
 
 @pytest.fixture
-def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
+def waits() -> list[float]:
+    """The seconds that `client` would have waited before it asked again."""
+    return []
+
+
+@pytest.fixture
+def client(server: FakeBraintrust, waits: list[float]) -> Iterator[BraintrustClient]:
+    """A client of that server, which notes how long it would wait, and does not."""
     with BraintrustClient(
-        api_key=server.api_key, api_url=server.url, app_url=server.app_url
+        api_key=server.api_key,
+        api_url=server.url,
+        app_url=server.app_url,
+        sleep=waits.append,
     ) as client:
         yield client
 

@@ -19,20 +19,6 @@ from pytest_braintrust.settings import Connection
 
 
 @pytest.fixture
-def server() -> Iterator[FakeBraintrust]:
-    with FakeBraintrust() as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(server: FakeBraintrust) -> Iterator[BraintrustClient]:
-    with BraintrustClient(
-        api_key=server.api_key, api_url=server.url, app_url=server.app_url
-    ) as made:
-        yield made
-
-
-@pytest.fixture
 def project(client: BraintrustClient) -> Project:
     return client.create_project("capitals")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,25 +23,6 @@ from pytest_braintrust.api import BraintrustClient, Dataset, RetryPolicy
 from pytest_braintrust.errors import BadAnswer, Overloaded, Rejected
 
 CURSOR_HEADERS = ["x-bt-cursor", "x-amz-meta-bt-cursor"]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeBraintrust]:
-    with FakeBraintrust() as fake:
-        yield fake
-
-
-@pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def client(server: FakeBraintrust, waits: list[float]) -> Iterator[BraintrustClient]:
-    with BraintrustClient(
-        api_key=server.api_key, api_url=server.url, sleep=waits.append
-    ) as made:
-        yield made
 
 
 @pytest.fixture

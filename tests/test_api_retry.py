@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
@@ -18,25 +17,6 @@ from pytest_braintrust.errors import (
     Rejected,
     Unreachable,
 )
-
-
-@pytest.fixture
-def server() -> Iterator[FakeBraintrust]:
-    with FakeBraintrust() as fake:
-        yield fake
-
-
-@pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def client(server: FakeBraintrust, waits: list[float]) -> Iterator[BraintrustClient]:
-    with BraintrustClient(
-        api_key=server.api_key, api_url=server.url, sleep=waits.append
-    ) as made:
-        yield made
 
 
 def test_passing_trouble_is_got_over(

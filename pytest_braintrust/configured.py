@@ -24,3 +24,12 @@ def _ini(config: pytest.Config, name: str) -> Any:
         # What pytest says of a value that is not of its kind does not tell which.
         msg = f"ini {name}: {error}"
         raise SettingsError(msg) from None
+
+
+def share_key(config: pytest.Config) -> None:
+    """Let what tests do with the official SDK have the key of the option too."""
+    key = config.getoption("braintrust_api_key")
+    if key:
+        patch = pytest.MonkeyPatch()
+        patch.setenv("BRAINTRUST_API_KEY", key.strip())
+        config.add_cleanup(patch.undo)

@@ -197,11 +197,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; start recording where the run asks for it."""
     config.addinivalue_line("markers", _MARKER)
     if config.getoption("braintrust") and not _only_looks(config):
+        _start(config)
+    elif not config.getoption("braintrust"):
+        _refuse_without_flag(config)
+
+
+def _start(config: pytest.Config) -> None:
+    # Here, because a worker does without half of what the controller imports.
+    if hasattr(config, "workerinput"):
+        from pytest_braintrust import worker  # noqa: PLC0415 - asked for just now
+
+        worker.start(config, config.workerinput)
+    else:
         from pytest_braintrust import session  # noqa: PLC0415 - asked for just now
 
         session.start(config)
-    elif not config.getoption("braintrust"):
-        _refuse_without_flag(config)
 
 
 def _refuse_without_flag(config: pytest.Config) -> None:

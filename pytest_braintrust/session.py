@@ -51,23 +51,15 @@ from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.spool import take_in_left
 from pytest_braintrust.telling import Teller
-from pytest_braintrust.worker import Worker, told_to_workers
+from pytest_braintrust.worker import told_to_workers
 
 
 def start(config: pytest.Config) -> None:
-    """Take up this process's part in the run.
+    """Take up the part of the process that sees every report.
 
     Raises:
         pytest.UsageError: an option, variable or ini value cannot be used.
     """
-    workerinput = getattr(config, "workerinput", None)
-    if workerinput is not None:
-        _share_key(config)
-        # A controller that is not ours (another version, or none) tells nothing.
-        if relay.KEY in workerinput:
-            worker = Worker(config, workerinput)
-            config.pluginmanager.register(worker, "pytest-braintrust-worker")
-        return
     try:
         read = configured.given(config)
         settings = settings_room.resolve(read, config.rootpath)
@@ -76,7 +68,7 @@ def start(config: pytest.Config) -> None:
         plan = Plan(settings, asked, publishing.places(read, os.environ, folder))
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
-    _share_key(config)
+    configured.share_key(config)
     config.pluginmanager.register(Starter(config, plan), "pytest-braintrust")
 
 
@@ -87,15 +79,6 @@ class Plan:
     settings: Settings
     asked: Asked
     places: Places
-
-
-def _share_key(config: pytest.Config) -> None:
-    """Let what tests do with the official SDK have the key of the option too."""
-    key = config.getoption("braintrust_api_key")
-    if key:
-        patch = pytest.MonkeyPatch()
-        patch.setenv("BRAINTRUST_API_KEY", key.strip())
-        config.add_cleanup(patch.undo)
 
 
 class Starter:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braintrust import cases, collecting, journal
+from pytest_braintrust import cases, collecting, configured, journal
 from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.events import Row
@@ -25,6 +25,20 @@ from pytest_braintrust.running import RECORDER, Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import select
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
+
+
+def start(config: pytest.Config, workerinput: dict[str, Any]) -> None:
+    """Take up the part of a worker.
+
+    Args:
+        config: The worker's configuration.
+        workerinput: What its controller told it. One that is not ours (another
+            version, or none) told nothing of a run, and then nothing is recorded.
+    """
+    configured.share_key(config)
+    if KEY in workerinput:
+        worker = Worker(config, workerinput)
+        config.pluginmanager.register(worker, "pytest-braintrust-worker")
 
 
 def told_to_workers(

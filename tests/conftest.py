@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -25,6 +26,17 @@ from pytest_braintrust.store import spool
 from pytest_braintrust.store.connection import FILE_NAME, open_store
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the plugin once: the tests start it in thousands of processes.
+
+    Where PYTHONDONTWRITEBYTECODE is set, each of them would compile all of it anew.
+    """
+    if not hasattr(config, "workerinput"):
+        package = Path(__file__).parents[1] / "pytest_braintrust"
+        compileall.compile_dir(package, quiet=2)
+
 
 #: Plugins that every run of a harness loads, by name of their module.
 XDIST, RERUNFAILURES = "xdist", "pytest_rerunfailures"

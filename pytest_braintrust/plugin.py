@@ -196,6 +196,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; start recording where the run asks for it."""
     config.addinivalue_line("markers", _MARKER)
+    scoring = sys.modules.get("pytest_braintrust.scoring")
+    if scoring is not None:
+        # A run within a test, as pytester makes them, does not record for that test.
+        config.add_cleanup(scoring.apart())
     if config.getoption("braintrust") and not _only_looks(config):
         _start(config)
     elif not config.getoption("braintrust"):

@@ -63,6 +63,12 @@ class Running:
 RUNNING: ContextVar[Running | None] = ContextVar("braintrust_running", default=None)
 
 
+def apart() -> Callable[[], None]:
+    """Let no test be running from here on; answers what brings the one back that was."""
+    token = RUNNING.set(None)
+    return lambda: RUNNING.reset(token)
+
+
 def for_running() -> BtScore:
     """What the fixture gives to a test; one that keeps nothing where none is kept."""
     return BtScore(*parts_for_running())

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Suite
+from conftest import Suite, nodeid
 from fake_braintrust import FakeBraintrust
 
 #: Everything a test may say, and everything that is refused.
@@ -180,6 +180,30 @@ def test_a_run_that_records_nothing_leaves_no_experiment(
     assert ran.status == 0, ran.out
     assert server.experiments == []
     assert ran.experiments() == []
+
+
+WITHIN = """\
+import pytest
+@pytest.mark.parametrize("flags", [[], ["--braintrust"]])
+def test_outer(bt_score, flags):
+    bt_score(output="before")
+    arguments = ["-q", "-p", "pytest_braintrust.plugin", *flags, "test_it.py"]
+    assert pytest.main(arguments) == 0
+    bt_score(scores={"exact": 1})
+"""
+
+
+def test_a_run_within_a_test_says_nothing_of_that_test(suite: Suite) -> None:
+    """With the flag and without; the outer test goes on recording after it."""
+    inner = "def test_inner(bt_score): bt_score(output='inner', scores={'other': 0})"
+    suite.write(outer=WITHIN, test_it=inner)
+    suite.plugins = ["pytest_braintrust.plugin"]
+    ran = suite.run("outer.py", "-p", "no:pytest_braintrust")
+    assert ran.status == 0, ran.out
+    outer = [each for each in ran.rows() if "test_outer" in nodeid(each)]
+    assert [each["output"] for each in outer] == ["before", "before"]
+    assert [sorted(each["scores"]) for each in outer] == [["exact", "pass"]] * 2
+    assert len(ran.rows()) == 3
 
 
 @pytest.mark.parametrize("flag", ["off", "on"])

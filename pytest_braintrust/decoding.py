@@ -69,7 +69,9 @@ def decode(event: Mapping[str, Any]) -> Columns:
         part=_text(facts.get("row")) or "",
         outcome=_outcome(facts.get("outcome"), plain),
         scores=dumps(plain["scores"]),
+        metrics=dumps(plain["metrics"]),
         input_hash=hash_of(plain["input"]),
+        source=_text(facts.get("source")),
         event=dumps(plain),
     )
 

@@ -53,6 +53,8 @@ class Place:
     """What the rows of one test function's cases have in common."""
 
     project: str | None
+    #: A hash of the function's source, which tells whether it was changed between runs.
+    source: str | None
     #: The `context`, and what is known of `metadata.pytest`, as events have them.
     context: Mapping[str, Any]
     facts: Mapping[str, Any]
@@ -76,7 +78,7 @@ class Place:
             line: Its line in the file, from 1.
             markers: The names of its markers.
             project: The project that a marker names.
-            source: A hash of its source: whether it was changed between runs.
+            source: A hash of its source.
         """
         context = {
             "caller_functionname": function,
@@ -89,7 +91,7 @@ class Place:
             "markers": list(markers),
             "source": source,
         }
-        return cls(project, context, facts)
+        return cls(project, source, context, facts)
 
 
 class Case(NamedTuple):
@@ -153,7 +155,9 @@ class Columns(TypedDict):
     part: str
     outcome: str
     scores: str
+    metrics: str
     input_hash: str
+    source: str | None
     event: str
 
 
@@ -175,7 +179,8 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
     """
     fields = said.over(case.given)
     asked = _input(case, said, fields, part)
-    scores = scores_of(fields, run.outcome)
+    scores = cast("Json", scores_of(fields, run.outcome))
+    metrics: Json = {"start": run.start, "end": run.end, **fields.metrics}
     error = run.error
     if isinstance(fields.error, str):
         error = f"{fields.error}\n\n{error}" if error else fields.error
@@ -191,7 +196,7 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
         "error": error or None,
         "scores": scores,
         "tags": fields.tags,
-        "metrics": {"start": run.start, "end": run.end, **fields.metrics},
+        "metrics": metrics,
         "context": case.place.context,
         "span_attributes": {
             "name": f"{case.name} {part}" if part else case.name,
@@ -210,8 +215,10 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
         nodeid=case.nodeid,
         part=part,
         outcome=run.outcome,
-        scores=dumps(cast("Json", scores)),
+        scores=dumps(scores),
+        metrics=dumps(metrics),
         input_hash=hash_of(asked),
+        source=case.place.source,
         event=text,
         project=case.place.project,
     )
@@ -281,13 +288,17 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         _cut(event)
         text = dumps(event)
     facts = event["metadata"]["pytest"]
+    # A hook may have left anything there.
+    source = facts.get("source")
     return Row(
         id=event["id"],
         nodeid=facts["nodeid"],
         part=part,
         outcome=facts["outcome"],
         scores=dumps(event["scores"]),
+        metrics=dumps(event["metrics"]),
         input_hash=hash_of(event["input"]),
+        source=source if isinstance(source, str) else None,
         event=text,
         project=project,
     )

@@ -29,12 +29,13 @@ ON CONFLICT (id) DO UPDATE SET base = coalesce(base, excluded.base),
     base_remote_id = coalesce(base_remote_id, excluded.base_remote_id)
 """
 _PUT = """
-INSERT INTO rows
-    (experiment, id, nodeid, part, outcome, scores, input_hash, event, final, session)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, metrics, input_hash,
+    source, event, final, session)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
-    scores = excluded.scores, input_hash = excluded.input_hash,
+    scores = excluded.scores, metrics = excluded.metrics,
+    input_hash = excluded.input_hash, source = excluded.source,
     event = excluded.event, final = excluded.final, version = version + 1,
     refused = NULL
 """
@@ -89,10 +90,11 @@ def put(experiment: str, session: str, row: Row, *, final: bool) -> str:
         row: The row.
         final: Whether its test ended, so that it may be sent while the run goes on.
     """
-    names = dumps([row["part"], row["nodeid"]])
+    names = dumps([row["part"], row["nodeid"], row["source"]])
     return (
         f"put\t{experiment}\t{session}\t{final:d}\t{row['id']}\t{names}"
-        f"\t{row['outcome']}\t{row['scores']}\t{row['input_hash']}\t{row['event']}\n"
+        f"\t{row['outcome']}\t{row['scores']}\t{row['metrics']}"
+        f"\t{row['input_hash']}\t{row['event']}\n"
     )
 
 
@@ -132,15 +134,15 @@ class _Put:
     """A row as its line tells it."""
 
     __slots__ = (
-        *("experiment", "session", "final", "id", "part", "nodeid"),
-        *("outcome", "scores", "input_hash", "event"),
+        *("experiment", "session", "final", "id", "part", "nodeid", "source"),
+        *("outcome", "scores", "metrics", "input_hash", "event"),
     )
 
     def __init__(self, line: str) -> None:
-        fields = line.split("\t", 8)
+        fields = line.split("\t", 9)
         self.experiment, self.session, self.final, self.id, names, *more = fields
-        self.outcome, self.scores, self.input_hash, self.event = more
-        self.part, self.nodeid = json.loads(names)
+        self.outcome, self.scores, self.metrics, self.input_hash, self.event = more
+        self.part, self.nodeid, self.source = json.loads(names)
         if not self.event.endswith("}"):
             msg = "the line was cut"
             raise ValueError(msg)
@@ -192,7 +194,9 @@ class _Batch:
                 put.part,
                 put.outcome,
                 put.scores,
+                put.metrics,
                 put.input_hash,
+                put.source,
                 put.event,
                 put.final,
                 sessions.get(put.session),

@@ -17,10 +17,8 @@ _MOMENTS = ("start", "end")
 
 # Scores and metrics in one text: to decode that once is half of the time.
 _SQL = """
-SELECT nodeid, part, outcome, input_hash,
-    '[' || scores || ',' || coalesce(json_extract(event, '$.metrics'), '{}') || ']'
-        AS numbers,
-    json_extract(event, '$.metadata.pytest.source') AS source
+SELECT nodeid, part, outcome, input_hash, source,
+    '[' || scores || ',' || metrics || ']' AS numbers
 FROM rows WHERE experiment = ? ORDER BY nodeid, part, position
 """
 

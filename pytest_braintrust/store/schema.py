@@ -60,7 +60,10 @@ MIGRATIONS: tuple[str, ...] = (
         part TEXT NOT NULL,
         outcome TEXT NOT NULL,
         scores TEXT NOT NULL,
+        metrics TEXT NOT NULL,
         input_hash TEXT NOT NULL,
+        -- A hash of the test's source, where that is known.
+        source TEXT,
         event TEXT NOT NULL,
         -- The test ended: before that a row is kept, and not sent while the run lives.
         final INTEGER NOT NULL,

@@ -32,24 +32,27 @@ VALUES (:id, :run_id, :project, :name, :created_at, :finished_at, :exit_status,
 """
 # A page may repeat a row of an earlier one in an older version.
 _GATHER = """
-INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, input_hash, event,
-    final, sent, remote_version)
-VALUES (:experiment, :id, :nodeid, :part, :outcome, :scores, :input_hash, :event, 1,
-    :sent, :remote_version)
+INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, metrics, input_hash,
+    source, event, final, sent, remote_version)
+VALUES (:experiment, :id, :nodeid, :part, :outcome, :scores, :metrics, :input_hash,
+    :source, :event, 1, :sent, :remote_version)
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
-    scores = excluded.scores, input_hash = excluded.input_hash,
+    scores = excluded.scores, metrics = excluded.metrics,
+    input_hash = excluded.input_hash, source = excluded.source,
     event = excluded.event, remote_version = excluded.remote_version
 WHERE coalesce(excluded.remote_version, 0) >= coalesce(rows.remote_version, 0)
 """
 _MERGE = """
-INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, input_hash, event,
-    final, version, sent, remote_version)
-SELECT :target, id, nodeid, part, outcome, scores, input_hash, event, final, version,
-    sent, remote_version FROM rows WHERE experiment = :staged ORDER BY position
+INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, metrics, input_hash,
+    source, event, final, version, sent, remote_version)
+SELECT :target, id, nodeid, part, outcome, scores, metrics, input_hash, source, event,
+    final, version, sent, remote_version
+FROM rows WHERE experiment = :staged ORDER BY position
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
-    scores = excluded.scores, input_hash = excluded.input_hash,
+    scores = excluded.scores, metrics = excluded.metrics,
+    input_hash = excluded.input_hash, source = excluded.source,
     event = excluded.event, final = 1, refused = NULL,
     remote_version = excluded.remote_version, version = rows.version + 1,
     sent = CASE WHEN excluded.sent THEN rows.version + 1 ELSE rows.sent END

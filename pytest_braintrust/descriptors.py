@@ -8,9 +8,9 @@ would close theirs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 #: Where a system that has it lists the descriptors of a process.
@@ -91,23 +91,30 @@ def found(paths: Iterable[Path]) -> dict[Descriptor, Path]:
 
 
 @contextmanager
-def given_back(files: Mapping[Descriptor, Path]) -> Iterator[None]:
+def given_back(
+    files: Mapping[Descriptor, Path], replaceable: Collection[Path] = ()
+) -> Iterator[None]:
     """Let lost numbers stand for their files again, while someone closes them.
 
     What stands there now is put aside, and back at the end.
 
+    Args:
+        files: What each number stood for.
+        replaceable: Those for which an empty file does, where they are no longer.
+
     Raises:
-        OSError: a file is no longer where it was.
+        OSError: another file is no longer where it was.
     """
     theirs: list[tuple[int, int, bool]] = []
     try:
         for descriptor, path in files.items():
             if not descriptor.is_ours:
                 theirs += _copies(descriptor.number)
-                _give_back(descriptor, path)
+                _give_back(descriptor, path, or_none=path in replaceable)
         yield
     finally:
-        for number, copy, inheritable in theirs:
+        # The last first: a copy may have got the number of a later one.
+        for number, copy, inheritable in reversed(theirs):
             os.dup2(copy, number, inheritable)
             os.close(copy)
 
@@ -120,17 +127,21 @@ def _copies(number: int) -> list[tuple[int, int, bool]]:
         return []
 
 
-def _give_back(descriptor: Descriptor, path: Path) -> None:
-    real = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-    try:
-        if Descriptor.of(real) != replace(descriptor, number=real):
-            msg = f"{path} is another file now"
-            raise OSError(msg)
-        if real != descriptor.number:
-            os.dup2(real, descriptor.number, inheritable=False)
-    finally:
-        if real != descriptor.number:
-            os.close(real)
+def _give_back(descriptor: Descriptor, path: Path, *, or_none: bool) -> None:
+    real = _reopened(descriptor, path, or_none=or_none)
+    if real != descriptor.number:
+        os.dup2(real, descriptor.number, inheritable=False)
+        os.close(real)
+
+
+def _reopened(descriptor: Descriptor, path: Path, *, or_none: bool) -> int:
+    # Not that of another file: who closes it may change what is in it before.
+    if _identity(path) == (descriptor.device, descriptor.inode):
+        return os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    if or_none:
+        return os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    msg = f"{path} is another file now"
+    raise OSError(msg)
 
 
 def _identity(file: int | Path) -> tuple[int, int] | None:

@@ -605,6 +605,61 @@ def test_a_run_that_is_killed_while_another_process_holds_the_store(
     assert len(server.rows(killed["name"])) == 3
 
 
+LOSES_ALL = """\
+import os, subprocess, sys
+from pathlib import Path
+from pytest_braintrust.store import connection
+
+def shm():
+    return os.stat(sys.argv[1] + "/store.sqlite3-shm").st_ino
+
+store = connection.open_store(Path(sys.argv[1]))
+before = shm()
+# So that no new file has their numbers.
+for each in ("-wal", "-shm"):
+    os.link(sys.argv[1] + "/store.sqlite3" + each, sys.argv[1] + "/kept" + each)
+os.closerange(3, 64)
+code = (
+    "import sys; from pathlib import Path\\n"
+    "from pytest_braintrust.store.connection import open_store\\n"
+    "for _ in range(2):\\n"
+    "    store = open_store(Path(sys.argv[1]))\\n"
+    "    if not _: store.close()\\n"
+    "print('open', flush=True); sys.stdin.read()\\n"
+)
+other = subprocess.Popen(
+    [sys.executable, "-c", code, sys.argv[1]],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+)
+other.stdout.readline()
+assert shm() != before
+store.abandon()
+assert connection._NEVER_CLOSED == []
+again = connection.open_store(Path(sys.argv[1]))
+with again.transaction() as changed:
+    changed.execute("INSERT INTO spooled (name, taken) VALUES ('a', 1)")
+again.close()
+other.communicate()
+print("done")
+"""
+
+
+def test_a_store_whose_files_were_replaced_while_its_descriptors_were_lost(
+    tmp_path: Path,
+) -> None:
+    """It is let go of, so that it can be opened again at once."""
+    run = subprocess.run(
+        [sys.executable, "-c", LOSES_ALL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout == "done\n", run.stderr
+    with closing(open_store(tmp_path)) as store:
+        store.check()
+        assert one(store, "SELECT taken FROM spooled") == 1
+
+
 def until_there(path: Path) -> None:
     """Wait for a file."""
     until = time.monotonic() + 60

@@ -144,8 +144,11 @@ class Store:
 
     def abandon(self) -> None:
         """Let go of a connection that may no longer work, whatever it says to that."""
+        beside = _files(self.directory)[:-1]
         try:
-            with given_back(self.descriptors):
+            # Without our locks on them, another process may have removed those. A
+            # connection left open would keep all later ones of this process waiting.
+            with given_back(self.descriptors, replaceable=beside):
                 self.connection.close()
         except sqlite3.Error:
             # Its file is gone or its descriptor closed: there is nothing to keep.
@@ -219,8 +222,13 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
         raise _translated(directory, error) from error
     except OSError as error:
         raise _unwritable(directory, error) from error
-    files = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
-    return Store(directory, connection, os.getpid(), descriptors.found(files))
+    found = descriptors.found(_files(directory))
+    return Store(directory, connection, os.getpid(), found)
+
+
+def _files(directory: Path) -> list[Path]:
+    """SQLite's files of a store, its own last."""
+    return [directory / f"{FILE_NAME}{suffix}" for suffix in _SUFFIXES]
 
 
 def _make(directory: Path) -> None:

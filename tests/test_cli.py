@@ -15,7 +15,7 @@ from fake_braintrust import FakeBraintrust
 from stored import a_row, a_store, add, rows
 from test_recording import CAPITALS
 
-from pytest_braintrust.cli.output import Column, Counter, middle, table
+from pytest_braintrust.cli.output import Column, Counter, first_parts, middle, table
 from pytest_braintrust.reports.lines import width_of
 from pytest_braintrust.store.connection import Store
 
@@ -56,8 +56,8 @@ def test_list_shows_the_newest_first(command: Command) -> None:
     lines = command("list").out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["topic-bbbb222", "main-aaaa111"]
     assert "main-aaaa111" not in command("list", "--branch", "topic").out
-    assert command("list", "--project", "rivers").out == (
-        "no runs yet: record one with `pytest --braintrust`\n"
+    assert command("list", "--project", "rivers", "--branch", "nope").out == (
+        "no runs of branch nope in project rivers; `pytest-braintrust list` shows all\n"
     )
     limited = command("list", "--limit", "1").out
     assert "and 1 older; --limit 0 shows all" in limited
@@ -129,7 +129,8 @@ def test_wrong_usage_is_one_line_and_status_2(
     """It says what is wrong, and nothing is printed for a program to misread."""
     said = command(*arguments)
     assert said.status == 2
-    assert told in said.err.splitlines()[-1]
+    (line,) = said.err.splitlines()
+    assert told in line
     assert said.out == ""
 
 
@@ -284,6 +285,15 @@ def test_a_table_gives_way_where_it_may() -> None:
     assert list(table(columns, rows, None))[1].endswith("test_a.py::test_b[case-1]")
     assert list(table(columns, [], 20)) == []
     assert list(table(columns, rows, 1))[2] == "x    2…  y"
+
+
+def test_scores_that_have_no_room_are_counted() -> None:
+    """None is shown by half, unless there is no room for one."""
+    text = "exact 0.500  close 0.250  pass 1.000"
+    assert first_parts(text, 36) == text
+    assert first_parts(text, 35) == "exact 0.500  close 0.250  +1"
+    assert first_parts(text, 20) == "exact 0.500  +2"
+    assert first_parts(text, 8) == "exact 0…"
 
 
 @pytest.mark.parametrize("width", range(2, 12))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pytest_braintrust import __version__
 from pytest_braintrust.cli import (
@@ -28,6 +29,7 @@ from pytest_braintrust.errors import (
     PluginError,
     SettingsError,
 )
+from pytest_braintrust.reports.lines import plain
 
 _EXAMPLES = """\
 examples:
@@ -91,9 +93,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and not how everything is used."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with that line."""
+        self.exit(2, f"{self.prog}: {plain(message)}; see `{self.prog} --help`\n")
+
+
 def parser_of_all() -> argparse.ArgumentParser:
     """The parser of every command; what it answers has the command in `run`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pytest-braintrust",
         description="Work with the runs that pytest --braintrust recorded.",
         epilog=_EXAMPLES,

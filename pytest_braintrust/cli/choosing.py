@@ -34,6 +34,15 @@ def chosen(store: Store, given: argparse.Namespace) -> list[StoredExperiment]:
     ]
 
 
+def none_of_them(given: argparse.Namespace) -> str:
+    """What to say where no run is left."""
+    named = [f"branch {given.branch}"] if given.branch else []
+    named += [f"project {given.project}"] if given.project else []
+    if not named:
+        return "no runs yet: record one with `pytest --braintrust`"
+    return f"no runs of {' in '.join(named)}; `pytest-braintrust list` shows all"
+
+
 def within_limit(
     found: list[StoredExperiment], given: argparse.Namespace
 ) -> list[StoredExperiment]:

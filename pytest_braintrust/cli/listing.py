@@ -8,11 +8,12 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.choosing import (
     add_choosing_options,
     chosen,
+    none_of_them,
     say_older,
     within_limit,
 )
 from pytest_braintrust.cli.common import Commands, add_command, day, opened_store
-from pytest_braintrust.cli.output import Column, as_json, screen_width, table
+from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -24,13 +25,13 @@ _EXAMPLES = """\
 """
 
 _COLUMNS = (
-    Column("EXPERIMENT", least=14, middle=True),
+    Column("EXPERIMENT", least=24, middle=True),
     Column("PROJECT", least=6),
     Column("BRANCH", least=6),
     Column("COMMIT"),
     Column("WHEN"),
     Column("PASSED", right=True),
-    Column("SCORES", least=12),
+    Column("SCORES", least=16, parts=True),
     Column("SENT", right=True),
 )
 
@@ -58,7 +59,7 @@ def run(given: argparse.Namespace) -> int:
             print(as_json([describing.as_plain(store, each) for each in shown]))
             return 0
         if not found:
-            print("no runs yet: record one with `pytest --braintrust`")
+            say(none_of_them(given))
         for line in table(
             _COLUMNS, (_row(store, each) for each in shown), screen_width()
         ):

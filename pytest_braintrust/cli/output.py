@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TextIO
@@ -31,6 +31,8 @@ class Column:
     least: int = 0
     #: Whether the middle of a long text is left out, not its end.
     middle: bool = False
+    #: Whether it has parts, and the last of them are left out and counted.
+    parts: bool = False
     right: bool = False
 
 
@@ -129,10 +131,26 @@ def _narrowed(widths: list[int], leasts: Sequence[int], over: int) -> int:
 def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> str:
     cells = []
     for column, width, cell in zip(columns, widths, row, strict=True):
-        text = middle(cell, width) if column.middle else fitted(cell, width)
+        text = _cut(column)(cell, width)
         blank = " " * (width - width_of(text))
         cells.append(blank + text if column.right else text + blank)
     return _GAP.join(cells).rstrip()
+
+
+def _cut(column: Column) -> Callable[[str, int], str]:
+    if column.middle:
+        return middle
+    return first_parts if column.parts else fitted
+
+
+def first_parts(text: str, width: int) -> str:
+    """As many parts of a text as fit, and how many there are besides."""
+    parts = text.split(_GAP)
+    for left in range(len(parts)):
+        shown = parts[: len(parts) - left] + [f"+{left}"] * bool(left)
+        if width_of(_GAP.join(shown)) <= width:
+            return _GAP.join(shown)
+    return fitted(text, width)
 
 
 def middle(text: str, width: int) -> str:

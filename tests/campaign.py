@@ -225,7 +225,11 @@ LIMITS = """
   machine: rows are handed to the operating system with each report, and not forced
   onto the disk. What a power cut may cost is the last rows of a run.
 - The last words of a test that says very much: telling them may take a tenth of its
-  time, so of thousands the last moments may be missing where its worker dies.
+  time, so of thousands the last moments may be missing where its worker dies. On a
+  machine that does not share the run's disk, that is also so for what other threads
+  than the test's own said after its last word.
+- Runs are in the order of the machine's clock: where that is set back, `latest` is the
+  run with the latest time, and not the one that was made last.
 """
 
 HEAD = """\

@@ -158,6 +158,18 @@ def test_shards_come_together_without_braintrust(suite: Suite) -> None:
     assert shown["rows"]["recorded"] == 16
 
 
+def test_gates_of_shards_judge_what_their_store_has(suite: Suite) -> None:
+    """Each its own part; what comes together is judged as a whole."""
+    suite.write(test_a=shard("a"), test_b=shard("b", 1))
+    gate = ("--braintrust-run-id=r-1", "--braintrust-fail-under=exact=0.4")
+    for each, name, status in zip(machines(suite, 2), "ab", (0, 1), strict=True):
+        assert each.run(*gate, f"test_{name}.py").status == status
+        each.cli("export", "latest", "-o", str(suite.folder / f"{name}.jsonl"))
+    suite.cli("import", "a.jsonl", "b.jsonl")
+    assert suite.cli("gate", "r-1", "--fail-under=exact=0.42").status == 0
+    assert suite.cli("gate", "r-1", "--fail-under=exact=0.44").status == 1
+
+
 def started(suite: Suite) -> None:
     """Wait until the test that waits has started."""
     until = time.monotonic() + 60

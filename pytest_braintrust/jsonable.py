@@ -64,7 +64,7 @@ _SINGLE = frozenset({str, int, float, bool, type(None)})
 _MOCKS = frozenset({"unittest.mock", "mock", "mock.mock"})
 
 
-def _encoder(*, sort_keys: bool) -> Callable[[object], str]:
+def _encoder(*, sort_keys: bool) -> Callable[[Json], str]:
     """What makes compact ASCII text of plain JSON values.
 
     Python's own encoder is made anew for each text, which is most of the time for small
@@ -86,17 +86,11 @@ def _encoder(*, sort_keys: bool) -> Callable[[object], str]:
     return lambda value: "".join(parts(value, 0))
 
 
-_encode, _encode_sorted = _encoder(sort_keys=False), _encoder(sort_keys=True)
+#: Encodes plain JSON values as compact ASCII text.
+dumps = _encoder(sort_keys=False)
 
-
-def dumps(value: Json) -> str:
-    """Encode plain JSON values as compact ASCII text."""
-    return _encode(value)
-
-
-def dumps_sorted(value: Json) -> str:
-    """The same, with the keys of mappings in order."""
-    return _encode_sorted(value)
+#: Does the same, with the keys of mappings in order.
+dumps_sorted = _encoder(sort_keys=True)
 
 
 def clean(value: object) -> Json:

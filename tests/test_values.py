@@ -35,7 +35,7 @@ from pytest_braintrust.events import (
     record,
 )
 from pytest_braintrust.fields import Fields, checked
-from pytest_braintrust.jsonable import clean, dumps, text_of
+from pytest_braintrust.jsonable import clean, dumps, dumps_sorted, text_of
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload, attach, detach
 from pytest_braintrust.settings import Connection
@@ -132,7 +132,9 @@ def test_any_value_is_plain_json(value: object) -> None:
     """It encodes, reads back the same, and is not changed by being logged again."""
     kept = clean(value)
     encoded = dumps(kept)
-    assert encoded.isascii()
+    assert encoded == json.dumps(kept, separators=(",", ":"))
+    in_order = json.dumps(kept, separators=(",", ":"), sort_keys=True)
+    assert dumps_sorted(kept) == in_order
     assert json.loads(encoded) == kept
     assert same(clean(kept), kept)
     assert same(clean(value), kept)

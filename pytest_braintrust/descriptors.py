@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ from pathlib import Path
 _LIST = "/dev/fd"
 
 
-# In a tuple, because pyfakefs replaces what it finds by name in modules.
-_FSTAT = (os.fstat,)
+# In tuples, because pyfakefs replaces what it finds by name in modules.
+_FSTAT, _OPEN, _CLOSE = (os.fstat,), (os.open,), (os.close,)
+
+#: Files of pytest's and of tests have numbers below it.
+_HIGH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,25 @@ def found(paths: Iterable[Path]) -> dict[Descriptor, Path]:
         for number, identity in opened.items()
         if identity is not None and identity in wanted
     }
+
+
+@contextmanager
+def high_numbers() -> Iterator[None]:
+    """Let what is opened inside have numbers that nobody else is likely to have had.
+
+    Whose file a test closed may still write by its number, as pytest to the terminal
+    and a buffer that is thrown away: not into ours, if that is opened after it.
+    """
+    held: list[int] = []
+    try:
+        # Where there are not so many numbers, low ones must do.
+        with suppress(OSError):
+            while os.name == "posix" and (not held or held[-1] < _HIGH):
+                held.append(_OPEN[0](os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for number in held:
+            _CLOSE[0](number)
 
 
 @contextmanager

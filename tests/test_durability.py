@@ -113,7 +113,7 @@ import os
 
 def test_closes_all(bt_score):
     bt_score(output=1)
-    os.closerange(3, 64)
+    os.closerange(3, 128)
 
 def test_its_own_file(bt_score, tmp_path):
     bt_score(output=2)

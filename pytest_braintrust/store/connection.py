@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pytest_braintrust import descriptors, folder
-from pytest_braintrust.descriptors import Descriptor, given_back
+from pytest_braintrust.descriptors import Descriptor, given_back, high_numbers
 from pytest_braintrust.errors import (
     StoreBusy,
     StoreCorrupt,
@@ -217,7 +217,8 @@ def open_store(directory: Path, *, create: bool = True) -> Store:
         msg = f"the store at {directory} failed: {FILE_NAME} is no file"
         raise StoreCorrupt(msg)
     try:
-        connection = _opened(path)
+        with high_numbers():
+            connection = _opened(path)
     except sqlite3.Error as error:
         raise _translated(directory, error) from error
     except OSError as error:

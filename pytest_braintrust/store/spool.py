@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_braintrust.clocks import now
-from pytest_braintrust.descriptors import Descriptor
+from pytest_braintrust.descriptors import Descriptor, high_numbers
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store import changes
 from pytest_braintrust.store.connection import Store
@@ -105,7 +105,8 @@ class Spool:
     def _opened(self) -> Descriptor:
         if not self.size:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        return Descriptor.of(_OPEN[0](self._path, _FLAGS, 0o600))
+        with high_numbers():
+            return Descriptor.of(_OPEN[0](self._path, _FLAGS, 0o600))
 
     def close(self) -> None:
         """Let go of the file."""

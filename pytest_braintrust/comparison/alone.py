@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +47,10 @@ class RunMeasures:
         tests: How many recorded tests there are, rows of one test counted apart.
         errored: How many of them measured nothing.
         trials: Of the tests that were run several times.
+        scored: By score, how many rows have it; `pass` last.
+        unscored: By outcome, how many rows have no score that says more than the
+            outcome. Where no row has any but `pass`, nothing else was to be scored:
+            then those that have not even that.
     """
 
     scores: Mapping[str, Estimate]
@@ -54,6 +58,8 @@ class RunMeasures:
     tests: int
     errored: int
     trials: TrialShares = field(default_factory=TrialShares)
+    scored: Mapping[str, int] = field(default_factory=dict)
+    unscored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def measurable(self) -> bool:
@@ -74,6 +80,9 @@ class Measuring:
     _metrics: dict[str, MeanAccumulator] = field(
         default_factory=lambda: defaultdict(MeanAccumulator)
     )
+    _scored: Counter[str] = field(default_factory=Counter)
+    #: How many rows have no score, `pass` alone, or another one, by outcome.
+    _told: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def add(self, test: Test) -> None:
         """Take in a test."""
@@ -81,10 +90,14 @@ class Measuring:
         self._errored += test.errored
         for name, values in test.scores.items():
             self._scores[name].add(values)
+            self._scored[name] += len(values)
         for name, values in test.metrics.items():
             self._metrics[name].add(values)
         if len(test.trials) > 1 and (passed := test.scores.get(PASS)):
             self._trials = self._trials.adding(passed)
+        for row in test.trials:
+            more = len(row.scores) - (PASS in row.scores)
+            self._told[2 if more else len(row.scores), row.outcome] += 1
 
     def result(self) -> RunMeasures:
         """What they came to."""
@@ -94,7 +107,23 @@ class Measuring:
             tests=self._tests,
             errored=self._errored,
             trials=self._trials,
+            scored={
+                name: self._scored[name] for name in sorted(self._scored, key=_is_pass)
+            },
+            unscored=self._unscored(),
         )
+
+    def _unscored(self) -> dict[str, int]:
+        most = max((said for said, _ in self._told), default=0)
+        counts: Counter[str] = Counter()
+        for (said, outcome), count in self._told.items():
+            if said < most or not said:
+                counts[outcome] += count
+        return dict(counts)
+
+
+def _is_pass(name: str) -> bool:
+    return name == PASS
 
 
 def measure(store: Store, experiment: StoredExperiment) -> RunMeasures:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pytest_braintrust.store.measuring import Measured
 
@@ -15,8 +15,7 @@ from pytest_braintrust.store.measuring import Measured
 Key: TypeAlias = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(NamedTuple):
     """A test, or a row that it asked for, with all its trials in one run.
 
     Attributes:

@@ -11,7 +11,12 @@ from pytest_braintrust.gates import Verdict
 from pytest_braintrust.judging import Judge, Judgement
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.store.reading import RowCounts, RowNote, ScoreSummary
+from pytest_braintrust.store.reading import (
+    RowCounts,
+    RowNote,
+    ScoreSummary,
+    StoredExperiment,
+)
 
 #: `sent`: there is a key; `no key`; `not asked`: the run was told not to upload.
 Upload: TypeAlias = Literal["sent", "no key", "not asked"]
@@ -113,16 +118,27 @@ def experiment_reports(
 ) -> tuple[ExperimentReport, ...]:
     """Read what the experiments of a session came to, and judge them."""
     return tuple(
-        ExperimentReport(
-            project=each.project,
-            name=each.remote_name or each.name,
-            scores=tuple(reading.score_summaries(store, each.number)),
-            rows=reading.row_counts(store, each.number),
-            unscored=reading.unscored(store, each.number),
-            url=each.url,
-            upload_error=each.upload_error,
-            row_notes=tuple(reading.row_notes(store, each.number)),
-            judgement=judge.judge(store, each),
-        )
+        _report(store, each, judge.judge(store, each))
         for each in reading.experiments(store, run_id=run_id)
+    )
+
+
+def _report(
+    store: Store, experiment: StoredExperiment, judgement: Judgement
+) -> ExperimentReport:
+    measures = judgement.measures
+    return ExperimentReport(
+        project=experiment.project,
+        name=experiment.remote_name or experiment.name,
+        scores=tuple(
+            ScoreSummary(name, mean, count)
+            for name, count in measures.scored.items()
+            if (mean := measures.scores[name].mean) is not None
+        ),
+        rows=reading.row_counts(store, experiment.number),
+        unscored=measures.unscored,
+        url=experiment.url,
+        upload_error=experiment.upload_error,
+        row_notes=tuple(reading.row_notes(store, experiment.number)),
+        judgement=judgement,
     )

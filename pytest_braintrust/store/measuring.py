@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_braintrust.store.connection import Store
 
@@ -23,8 +23,7 @@ FROM rows WHERE experiment = ? ORDER BY nodeid, part, position
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """One row: which test it is of, how it ended, its numbers.
 
     Attributes:

@@ -332,22 +332,6 @@ def score_names(store: Store, number: int) -> list[str]:
     return [row[0] for row in found]
 
 
-def unscored(store: Store, number: int) -> dict[str, int]:
-    """By outcome, how many rows have no score that says more than the outcome.
-
-    Where no row has any but `pass`, nothing else was to be scored: then those that
-    have not even that.
-    """
-    found = store.query(
-        "WITH own AS (SELECT outcome, (SELECT max(key != 'pass') FROM "
-        "json_each(rows.scores) WHERE value IS NOT NULL) AS own FROM rows "
-        "WHERE experiment = ?) SELECT outcome, count(*) FROM own "
-        "WHERE own IS NULL OR own < (SELECT max(own) FROM own) GROUP BY outcome",
-        (number,),
-    )
-    return {row[0]: row[1] for row in found}
-
-
 def shared_inputs(store: Store, number: int) -> int:
     """How many rows have the input of a row of another test."""
     row = store.one(

@@ -71,7 +71,7 @@ class Intake:
         outcome = None if payload is None else payload["outcome"]
         ended = self.tally.saw(report, worker, nodeid, outcome)
         if payload is not None:
-            self._take(payload, report, worker, ended=ended)
+            self._take(payload, worker, ended=ended)
         if report.when == CRASH:
             self._crashes.saw(nodeid, report.longreprtext, worker, last=ended)
 
@@ -106,19 +106,10 @@ class Intake:
             self.tally.lost(nodeid, worker)
         self._crashes.settle(lambda nodeid: self._is_recorded(nodeid, items))
 
-    def _take(
-        self,
-        payload: Payload,
-        report: pytest.TestReport,
-        worker: str | None,
-        *,
-        ended: bool,
-    ) -> None:
+    def _take(self, payload: Payload, worker: str | None, *, ended: bool) -> None:
         payload = self._crashes.again(payload, worker)
         nodeid, rows = payload["nodeid"], payload["rows"]
-        if rows is not None and report.when == "setup" and report.passed:
-            self._keeper.hold(nodeid, rows, worker)
-        elif rows is not None:
+        if rows is not None:
             failed = payload["failed"]
             self._keeper.keep(nodeid, rows, final=ended, failed=failed, worker=worker)
         elif ended:

@@ -42,9 +42,6 @@ class Told:
 
     nodeid: str
     rows: dict[str, Row]
-    #: Those that are on their way to the store; the others are only held, in case
-    #: that the worker dies.
-    written: dict[str, Row]
     #: Whether the test's body is known to have failed.
     failed: bool = False
     #: Whether the test ended, so that nothing more is to come.
@@ -133,7 +130,7 @@ class Keeper:
             if known:
                 self._take_out(known, now)
             self.recorded += len(now) - len(known)
-            self._last[worker] = Told(nodeid, now, now, failed=failed, ended=final)
+            self._last[worker] = Told(nodeid, now, failed=failed, ended=final)
             self._write()
 
     def amend(self, rows: list[Row]) -> None:
@@ -156,19 +153,13 @@ class Keeper:
         """
         with self._lock:
             last = self.last_of(nodeid, worker)
-            if last is None or last.rows is not last.written:
+            if last is None:
                 return
             last.ended = True
             self._owed += [
                 changes.end(self._experiment(row), row["id"], teardown)
                 for row in last.rows.values()
             ]
-
-    def hold(self, nodeid: str, rows: list[Row], worker: str | None) -> None:
-        """Remember the rows of a test that only starts, should its worker die."""
-        with self._lock:
-            held = {row["id"]: row for row in rows}
-            self._last[worker] = Told(nodeid, held, self._written(nodeid, worker))
 
     def hand_over(self, nodeid: str, worker: str | None, to: str | None) -> None:
         """Let the rows of a test that died with its worker be those of another's."""
@@ -207,14 +198,14 @@ class Keeper:
         return [
             (worker, told)
             for worker, told in self._last.items()
-            if told.written and not told.ended
+            if told.rows and not told.ended
         ]
 
     def _written(self, nodeid: str, worker: str | None) -> dict[str, Row]:
         """The rows of a test that are in the store, or on their way there."""
         told = self.last_of(nodeid, worker)
         # A second test may have the name of one that ended.
-        return {} if told is None or told.ended else told.written
+        return {} if told is None or told.ended else told.rows
 
     def _take_out(self, known: dict[str, Row], now: dict[str, Row]) -> None:
         """Owe that rows go which a test no longer has."""

@@ -36,8 +36,6 @@ class Way:
     late: Callable[[Payload], object]
     #: Takes what a test has said so far, or None where nobody outlives this process.
     running: Callable[[Payload], object] | None = None
-    #: Whether the report of a setup tells of a test that may die with its worker.
-    with_setup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class Recorder:
         if recording.ended and recording.told and not recording.changed:
             ended = _only_ended(recording, recording.told, report.duration)
             relay.attach(report, ended)
-        elif report.when != "setup" or not report.passed or self._way.with_setup:
+        elif report.when != "setup" or not report.passed:
             payload = self._payload(item, recording, final=recording.ended)
             relay.attach(report, payload)
             recording.changed, recording.told = False, payload["outcome"]

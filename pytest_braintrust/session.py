@@ -37,8 +37,9 @@ from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.intake import Intake
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Asked, Judge
-from pytest_braintrust.keeping import Keeper, open_somewhere
+from pytest_braintrust.keeping import Keeper
 from pytest_braintrust.obtaining import Source
+from pytest_braintrust.opening import open_somewhere
 from pytest_braintrust.publishing import Places, commands, properties, publish
 from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
 from pytest_braintrust.running import RECORDER, Recorder, Rules, Way

@@ -22,7 +22,8 @@ from conftest import XDIST, Ran, Suite
 from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreTooNew
-from pytest_braintrust.keeping import Keeper, open_somewhere
+from pytest_braintrust.keeping import Keeper
+from pytest_braintrust.opening import open_somewhere
 from pytest_braintrust.store import connection
 from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
@@ -501,9 +502,9 @@ print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 """
 #: Waits less than a person would.
-IMPATIENT = """from pytest_braintrust import keeping
+IMPATIENT = """from pytest_braintrust import keeping, ledger
 from pytest_braintrust.store import connection
-keeping._WAIT_SECONDS = 0.1
+keeping.WAIT_SECONDS = ledger.WAIT_SECONDS = 0.1
 connection.BUSY_SECONDS = 0.5
 """
 

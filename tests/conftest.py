@@ -6,6 +6,7 @@ import compileall
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +30,13 @@ pytest_plugins = ["pytester"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the plugin once: the tests start it in thousands of processes.
+    """Give the processes that tests start what they need of this one.
 
-    Where PYTHONDONTWRITEBYTECODE is set, each of them would compile all of it anew.
+    The plugin compiled: where PYTHONDONTWRITEBYTECODE is set, each of thousands would
+    compile it anew. And Ctrl-C, which a shell lets what it runs beside itself ignore.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         package = Path(__file__).parents[1] / "pytest_braintrust"
         compileall.compile_dir(package, quiet=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: Plugins that every run of a harness loads, by name of their module.
 XDIST, RERUNFAILURES = "xdist", "pytest_rerunfailures"
-RETRY = "pytest_retry.retry_plugin"
+RETRY, HTTPX = "pytest_retry.retry_plugin", "pytest_httpx"
+
+#: What a session of noxfile.py leaves out. Any other that is missing is an error.
+LEFT_OUT = (XDIST, HTTPX)
+
+
+def needs(*plugins: str) -> None:
+    """Skip the test where a plugin that a session of nox leaves out is missing."""
+    for name in plugins:
+        if name in LEFT_OUT and importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
 
 
 @dataclass(frozen=True)
@@ -199,9 +211,11 @@ class Suite:
             assert not self.holding(key)
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of a run."""
+        """The command line of a run; skips the test where a plugin is left out."""
         named = [word for each in self.plugins for word in ("-p", each)]
-        return [*self.wrapper, sys.executable, "-m", "pytest", *named, *arguments]
+        words = [*named, *arguments]
+        needs(*(name for flag, name in pairwise(words) if flag == "-p"))
+        return [*self.wrapper, sys.executable, "-m", "pytest", *words]
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         """Start a run and do not wait for it."""

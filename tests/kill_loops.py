@@ -147,11 +147,15 @@ class Loop:
 
     name: str
     run: Callable[[int, int], Count]
+    #: Whether it starts workers of pytest-xdist.
+    workers: bool = False
 
 
 LOOPS = [
     Loop("pytest", of_pytest),
-    Loop("pytest, -n 2", lambda kills, seed: of_pytest(kills, seed, "-n2")),
-    Loop("a worker of two", of_workers),
+    Loop(
+        "pytest, -n 2", lambda kills, seed: of_pytest(kills, seed, "-n2"), workers=True
+    ),
+    Loop("a worker of two", of_workers, workers=True),
     Loop("the uploader, and pushes beside it", of_uploaders),
 ]

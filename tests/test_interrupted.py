@@ -48,10 +48,10 @@ def test_after(bt_score): bt_score(scores={{"exact": 1}})
 """
 
 
-@pytest.fixture(params=[(), ("-n2",)], ids=["plain", "workers"])
+@pytest.fixture(params=[(), ("-p", XDIST, "-n2")], ids=["plain", "workers"])
 def how(request: pytest.FixtureRequest) -> list[str]:
     """Run in one process, and with two workers."""
-    return ["-p", XDIST, *request.param]
+    return list(request.param)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_ctrl_c(
         assert ran.status == without.status == pytest.ExitCode.INTERRUPTED
     counts = ran.honest(server)
     # In a worker, another test may have been running too.
-    assert counts["errored"] in ({1} if how[2:] == [] else {1, 2})
+    assert counts["errored"] in ({1} if how == [] else {1, 2})
     assert sum(counts.values()) == 8
     row = ran.row("test_slow")
     assert outcome(row) == "errored"
     assert CUT_OFF in row["error"]
     assert row["output"] == "half"
     assert row["scores"] == {"exact": 0.5}
-    if not how[2:]:
+    if not how:
         passed = {nodeid(each) for each in ran.rows() if outcome(each) == "passed"}
         assert passed == {f"test_sleepy.py::test_quick[{n}]" for n in range(3)}
 
@@ -130,7 +130,7 @@ def test_a_terminated_run(suite: Suite, server: FakeBraintrust, how: list[str]) 
     ids = {each["id"] for each in ran.rows()}
     passed = {nodeid(each) for each in ran.rows() if outcome(each) == "passed"}
     assert passed >= {
-        f"test_sleepy.py::test_quick[{n}]" for n in range(3 if not how[2:] else 0)
+        f"test_sleepy.py::test_quick[{n}]" for n in range(3 if not how else 0)
     }
 
     def arrived() -> bool:

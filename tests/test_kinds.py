@@ -126,10 +126,12 @@ def test_repeated(bt_score, city): bt_score(output=city)
 """
 
 
-@pytest.fixture(params=[(), ("-n2", "--dist=loadfile")], ids=["plain", "workers"])
+@pytest.fixture(
+    params=[(), ("-p", XDIST, "-n2", "--dist=loadfile")], ids=["plain", "workers"]
+)
 def how(request: pytest.FixtureRequest) -> list[str]:
     """Run in one process, and with two workers, tests of a file in their order."""
-    return ["-p", XDIST, *request.param]
+    return list(request.param)
 
 
 def told(ran: Ran, module: str) -> dict[str, tuple[str, dict[str, float]]]:

@@ -6,11 +6,11 @@ import time
 from datetime import datetime
 
 import pytest
-from conftest import Suite
+from conftest import HTTPX, Suite
 from fake_braintrust import FakeBraintrust
 from test_delivery import delivered
 
-HTTPX, RESPX, SOCKET = "pytest_httpx", "respx.plugin", "pytest_socket"
+RESPX, SOCKET = "respx.plugin", "pytest_socket"
 
 MODES = pytest.mark.parametrize(
     "args", [(), ("-p", "xdist", "-n2")], ids=["plain", "-n2"]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Suite, nodeid
+from conftest import XDIST, Suite, nodeid
 from fake_braintrust import FakeBraintrust
 
 #: Everything a test may say, and everything that is refused.
@@ -138,7 +138,6 @@ def test_options_are_not_looked_at(suite: Suite) -> None:
 
 LOOKS = [
     ("--collect-only",),
-    ("--collect-only", "-q", "-p", "xdist", "-n2"),
     ("--fixtures",),
     ("--fixtures-per-test",),
     ("--help",),
@@ -150,12 +149,17 @@ LOOKS = [
     ("--cache-show",),
 ]
 
+LOOKS_OF_WORKERS = [("--collect-only", "-q", "-p", XDIST, "-n2")]
 
-def test_looking_creates_nothing_anywhere(suite: Suite, server: FakeBraintrust) -> None:
+
+@pytest.mark.parametrize("looks", [LOOKS, LOOKS_OF_WORKERS], ids=["plain", "workers"])
+def test_looking_creates_nothing_anywhere(
+    suite: Suite, server: FakeBraintrust, looks: list[tuple[str, ...]]
+) -> None:
     """With the flag on: no store, no request; a wrong setting does not matter."""
     suite.write(test_it=CALLS).sends_to(server)
     suite.environment["BRAINTRUST_FLUSH_TIMEOUT"] = "soon"
-    for arguments in LOOKS:
+    for arguments in looks:
         ran = suite.run(*arguments)
         assert ran.status == 0, (arguments, ran.err)
         assert "== braintrust ==" not in ran

@@ -6,7 +6,7 @@ Everything here runs with the real `braintrust` package.
 from __future__ import annotations
 
 import pytest
-from conftest import Suite
+from conftest import XDIST, Suite, needs
 from fake_braintrust import FakeBraintrust
 
 OURS, SDK = "pytest_braintrust.plugin", "braintrust.wrappers.pytest_plugin.plugin"
@@ -96,8 +96,9 @@ def test_pytest_starts_with_the_flag_off(both: Suite) -> None:
 
 def test_one_experiment_under_xdist(both: Suite, server: FakeBraintrust) -> None:
     """Two workers and two modules make one experiment for each project named."""
+    needs(XDIST)
     if not both.autoload:
-        both.with_plugins("xdist")
+        both.with_plugins(XDIST)
     both.environment["BRAINTRUST_API_URL"] = server.url
     ran = both.run(
         "-n2",

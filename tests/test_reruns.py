@@ -112,10 +112,10 @@ def test_always(bt_score, attempt):
 """
 
 
-@pytest.fixture(params=[(), ("-n2",)], ids=["plain", "workers"])
+@pytest.fixture(params=[(), ("-p", XDIST, "-n2")], ids=["plain", "workers"])
 def how(request: pytest.FixtureRequest) -> list[str]:
     """Run in one process, and with two workers."""
-    return ["-p", XDIST, *request.param]
+    return list(request.param)
 
 
 def attempts(event: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:

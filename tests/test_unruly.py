@@ -89,10 +89,12 @@ def test_after(bt_score): bt_score(scores={"exact": 1})
 """
 
 
-@pytest.fixture(params=[(), ("-n2", "--dist=loadfile")], ids=["plain", "workers"])
+@pytest.fixture(
+    params=[(), ("-p", XDIST, "-n2", "--dist=loadfile")], ids=["plain", "workers"]
+)
 def how(request: pytest.FixtureRequest) -> list[str]:
     """Run in one process, and with two workers, tests of a file in their order."""
-    return ["-p", XDIST, *request.param]
+    return list(request.param)
 
 
 def test_words_of_threads_that_outlive_their_test(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import XDIST, Suite, nodeid, outcome
+from conftest import XDIST, Suite, needs, nodeid, outcome
 from fake_braintrust import FakeBraintrust
 from test_crashes import ELSEWHERE
 
@@ -238,6 +238,7 @@ def test_a_test_asks_for_the_experiment(
 @contextmanager
 def socket_server(suite: Suite, folder: Path) -> Iterator[str]:
     """A process that lets others run a worker in it; answers its address."""
+    needs(XDIST)
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "execnet.script.socketserver", "127.0.0.1:0"],
         cwd=folder,

@@ -228,6 +228,9 @@ LIMITS = """
   time, so of thousands the last moments may be missing where its worker dies. On a
   machine that does not share the run's disk, that is also so for what other threads
   than the test's own said after its last word.
+- Where rows can be kept nowhere, neither in the store's folder nor among temporary
+  files, the run does not start: it ends with status 4 and says why, before a test has
+  cost anything.
 - Runs are in the order of the machine's clock: where that is set back, `latest` is the
   run with the latest time, and not the one that was made last.
 """
@@ -237,7 +240,7 @@ HEAD = """\
 
 *A row that pytest reported is never lost and never doubled, whatever dies in between.*
 
-Measured by `{command}`: real runs of pytest against a Braintrust on loopback, and
+Measured by `{command}`: real runs of pytest against a stand-in for Braintrust on loopback, and
 `pytest-braintrust push` in the end. A row is *lost* if pytest reported its test, or the
 store has it, and the server does not in the end; *doubled* if the store or the server
 has more than one of a test. CI does each fault once, and some of the kills.

@@ -482,7 +482,7 @@ import subprocess
 
 def test_look(bt_score):
     key = os.environ["BRAINTRUST_API_KEY"]
-    assert key not in subprocess.run(["ps", "-ef"], capture_output=True, text=True).stdout
+    assert key not in subprocess.run(["ps", "-efww"], capture_output=True, text=True).stdout
     lines = [each.read_bytes() for each in Path("/proc").glob("[0-9]*/cmdline")]
     assert not [each for each in lines if key.encode() in each]
     child = Path(f"/proc/{uploader()}/environ").read_bytes()

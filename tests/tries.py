@@ -208,7 +208,7 @@ def of_kind(pid: int, which: str) -> list[int]:
     """The uploaders or workers among the processes that a process started."""
     word = {"uploader": "pytest_braintrust.service", "worker": "exec(eval"}[which]
     told = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, check=True
+        ["ps", "-Aww", "-o", "pid=,ppid=,args="], capture_output=True, check=True
     )
     lines = (line.split(None, 2) for line in told.stdout.decode().splitlines())
     known = [(int(each[0]), int(each[1]), each[-1]) for each in lines]

@@ -279,6 +279,46 @@ def test_ends_and_removals_find_rows_that_were_taken_in(
         assert row["final"] == 1
 
 
+@pytest.mark.parametrize("when", ["long before", "just before", "after"])
+def test_a_run_that_seems_dead_loses_no_row(
+    tmp_path: Path, run: Keeper, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It slept for a day, and appends as another process removes its file."""
+
+    def keep(number: int) -> None:
+        name = f"test_{number}"
+        run.keep(name, [a_row(name)], final=True, worker=None)
+
+    def remove(path: Path) -> None:
+        removed.append(path)
+        monkeypatch.setattr(spool, "_REMOVE", (os.unlink,))
+        if when == "just before":
+            keep(1)
+        path.unlink()
+
+    def write(number: int, data: bytes) -> int:
+        monkeypatch.setattr(spool, "_WRITE", (os.write,))
+        spool.take_in_all(other)
+        return os.write(number, data)
+
+    keep(0)
+    removed: list[Path] = []
+    (path,) = files(run.store)
+    os.utime(path, (1.0, 1.0))
+    monkeypatch.setattr(spool, "_REMOVE", (remove,))
+    with closing(a_store(tmp_path)) as other:
+        if when == "after":
+            monkeypatch.setattr(spool, "_WRITE", (write,))
+        else:
+            spool.take_in_all(other)
+        if when != "just before":
+            keep(1)
+    assert removed == [path]
+    run.settle()
+    assert run.problem is None
+    assert stored(run.store) == ["test_0", "test_1"]
+
+
 def test_a_full_disk_loses_no_row_that_is_told_again(
     store: Store, run: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

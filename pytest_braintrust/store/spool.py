@@ -101,6 +101,9 @@ class Spool:
         if written < len(data):
             _CUT[0](held.number, _FSTAT[0](held.number).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if held.is_removed:
+            # Just now, by who takes us for dead; nobody may have read that line.
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _opened(self) -> Descriptor:
         if not self.size:
@@ -147,9 +150,9 @@ def take_in_all(store: Store) -> None:
     """
     for path in sorted((store.directory / FOLDER).glob(f"*{_SUFFIX}")):
         take_in(store, path)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if now() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
-                _remove(store, path)
+                _remove_left_behind(store, path)
 
 
 def take_in_left(store: Store) -> None:
@@ -180,6 +183,19 @@ def _remove(store: Store, path: Path) -> None:
     with store.transaction() as connection:
         with suppress(FileNotFoundError):
             _REMOVE[0](path)
+        connection.execute("DELETE FROM spooled WHERE name = ?", (path.name,))
+
+
+def _remove_left_behind(store: Store, path: Path) -> None:
+    """Remove a file whose run is dead, as it seems: one may live that slept for long.
+
+    What such a run appends before the removal is read after it; what it appends after
+    the removal, it tells again in another file.
+    """
+    with store.transaction() as connection, _OPEN_FILE[0](path, "rb") as file:
+        file.seek(_taken(store, path))
+        _REMOVE[0](path)
+        changes.apply(connection, (line.decode("ascii", "replace") for line in file))
         connection.execute("DELETE FROM spooled WHERE name = ?", (path.name,))
 
 

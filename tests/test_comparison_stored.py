@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,59 @@ def test_what_changed_is_said_and_what_drifted(store: Store) -> None:
         "commit": ("", "cccccccccc with changes"),
         "test code": ("", "8 tests"),
     }
+
+
+def versions(**told: str) -> dict[str, object]:
+    """What a run says of its datasets, each a file."""
+    about = {"project": None, "id": None}
+    return {"datasets": [{**about, "name": n, "version": v} for n, v in told.items()]}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, [("dataset b", "2", "3")]),
+        ({"a": "1"}, {"c": "1"}, [("dataset", "a", "c")]),
+        ({"a": "1", "b": "2"}, {"a": "1"}, []),
+        ({"a": "1"}, {"a": "1", "b": "2"}, []),
+        ({"a": "1"}, {}, []),
+    ],
+)
+def test_a_dataset_changed_where_both_runs_had_one(
+    store: Store,
+    then: dict[str, str],
+    now: dict[str, str],
+    told: list[tuple[str, str, str]],
+) -> None:
+    """By its name; a run of a part of the suite has not changed its datasets."""
+    rows = scored("exact", [1.0] * 3)
+    first = store_run(store, rows, metadata=versions(**then))
+    second = store_run(store, rows, metadata=versions(**now))
+    found = compare(store, first, second).differences
+    assert [(each.what, each.then, each.now) for each in found] == told
+
+
+def test_of_an_experiment_of_the_sdk_only_the_version_of_its_dataset_is_known(
+    store: Store,
+) -> None:
+    """Which does for two runs that were linked to one."""
+    run = store_run(store, scored("exact", [1.0] * 3))
+    then, now, none = (replace(run, dataset_version=v) for v in ("1", "2", None))
+    (told,) = compare(store, then, now).differences
+    assert (told.what, told.then, told.now) == ("dataset version", "1", "2")
+    assert compare(store, then, none).differences == ()
+
+
+def test_an_object_that_was_declared_differs_in_its_parts(store: Store) -> None:
+    """Not in all of it, which nobody would read."""
+    rows = scored("exact", [1.0] * 3)
+    model = {"name": "small", "temperature": 0.2}
+    first = store_run(store, rows, metadata={"model": model})
+    second = store_run(store, rows, metadata={"model": {**model, "temperature": 0.7}})
+    found = compare(store, first, second)
+    assert [each.text for each in what_changed(found)] == [
+        "changed: model.temperature: 0.2 → 0.7"
+    ]
 
 
 def test_changes_on_top_of_one_commit_may_differ(store: Store) -> None:

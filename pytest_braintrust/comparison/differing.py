@@ -15,11 +15,14 @@ from pytest_braintrust.comparison.result import Difference
 from pytest_braintrust.jsonable import dumps
 from pytest_braintrust.store.reading import StoredExperiment
 
+#: Where a run says which datasets it had.
+_DATASETS = "datasets"
 #: What every run says of itself and what does not make it another run.
 _INCIDENTAL = frozenset(
     {
         "arguments",
         "ci",
+        _DATASETS,
         "exit_status",
         "platform",
         "pytest_braintrust",
@@ -52,9 +55,7 @@ def differences(
 ) -> Iterator[Difference]:
     """Each thing that is not the same, the most telling first."""
     yield from _declared(base.metadata, head.metadata)
-    if base.dataset_version != head.dataset_version:
-        then, now = base.dataset_version, head.dataset_version
-        yield Difference("dataset version", then or "-", now or "-")
+    yield from _datasets(base, head)
     yield from _commits(base.repo_info or {}, head.repo_info or {})
     if counted.sources:
         yield Difference("test code", "", f"{counted.sources} tests")
@@ -64,8 +65,50 @@ def differences(
 
 def _declared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     for name in dict.fromkeys((*now, *then)):
-        if name not in _INCIDENTAL and then.get(name) != now.get(name):
-            yield Difference(name, _text(then.get(name)), _text(now.get(name)))
+        if name not in _INCIDENTAL:
+            yield from _value(name, then.get(name), now.get(name))
+
+
+def _value(name: str, then: object, now: object) -> Iterator[Difference]:
+    """One difference, or those of the parts of what both runs give as an object."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for part in dict.fromkeys((*now, *then)):
+            yield from _value(f"{name}.{part}", then.get(part), now.get(part))
+    elif then != now:
+        yield Difference(name, _text(then), _text(now))
+
+
+def _datasets(base: StoredExperiment, head: StoredExperiment) -> Iterator[Difference]:
+    """Datasets of another version, and those that took the place of others.
+
+    What one run alone has says nothing: it is of other tests, or of another part of
+    the suite, and of the processes of a sharded run one alone tells its datasets.
+    """
+    then, now = _versions(base.metadata), _versions(head.metadata)
+    if not (then and now):
+        # Of an experiment that the SDK made this is all that is known.
+        before, after = base.dataset_version, head.dataset_version
+        if before and after and before != after:
+            yield Difference("dataset version", before, after)
+        return
+    for name, version in now.items():
+        if name in then and then[name] != version:
+            yield Difference(f"dataset {name}", then[name], version)
+    gone, new = ([n for n in a if n not in b] for a, b in ((then, now), (now, then)))
+    if gone and new:
+        yield Difference("dataset", ", ".join(gone), ", ".join(new))
+
+
+def _versions(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """By its name, the version of each dataset; one may be there in several."""
+    found: dict[str, list[str]] = {}
+    told = metadata.get(_DATASETS)
+    for each in told if isinstance(told, list) else ():
+        if isinstance(each, Mapping) and each.get("name"):
+            project = f"{each['project']}/" if each.get("project") else ""
+            versions = found.setdefault(f"{project}{each['name']}", [])
+            versions.append(_text(each.get("version")))
+    return {name: ", ".join(sorted(each)) for name, each in found.items()}
 
 
 def _commits(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:

@@ -122,6 +122,12 @@ def test_scores_that_one_run_has_are_told(store: Store) -> None:
     assert (found.scores_new, found.scores_gone) == (("new",), ("old",))
 
 
+def test_a_score_of_tests_that_were_not_run_is_not_gone(store: Store) -> None:
+    """As where a part of the suite was run: it says nothing of the rest."""
+    then = [*scored("exact", [1.0] * 3), Told("test_other", {"polite": 1.0})]
+    assert compared(store, then, scored("exact", [1.0] * 3)).scores_gone == ()
+
+
 def test_what_changed_is_said_and_what_drifted(store: Store) -> None:
     """Declared values, commits, code and inputs; none of them beside a moved score."""
     then = scored("exact", [1.0] * 8)

@@ -135,8 +135,9 @@ class RunComparison:
     renamed: tuple[tuple[str, str], ...]
     then: Counts
     now: Counts
-    #: Scores that only one of the runs has.
+    #: Scores that only the run that is judged has.
     scores_new: tuple[str, ...]
+    #: Those that tests of both runs had then, and no test has now.
     scores_gone: tuple[str, ...]
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)

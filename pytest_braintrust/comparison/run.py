@@ -76,7 +76,7 @@ def compare(
         then=seen.then.counts,
         now=seen.now.counts,
         scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
-        scores_gone=tuple(n for n in seen.then.scores if n not in seen.now.scores),
+        scores_gone=tuple(n for n in seen.expected if n not in seen.now.scores),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
     )
@@ -139,6 +139,8 @@ class _Seen:
     then: _Side = field(default_factory=_Side)
     now: _Side = field(default_factory=_Side)
     shared: int = 0
+    #: The scores that tests of both runs had then.
+    expected: dict[str, object] = field(default_factory=dict)
     counted: Counted = field(default_factory=Counted)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     changes: list[TestChange] = field(default_factory=list)
@@ -151,6 +153,7 @@ class _Seen:
 
     def add(self, pair: Pair) -> None:
         self.shared += 1
+        self.expected.update(pair.then.scores)
         self.counted.add(pair)
         if pair.renamed:
             self.renamed.append((pair.then.nodeid, pair.now.nodeid))

@@ -137,15 +137,18 @@ def test_history_has_a_line_a_run_and_a_chart(store: Store, command: Command) ->
     said = command("history", "--project", "p")
     lines = said.out.splitlines()
     assert lines[0] == "exact in project p"
-    assert lines[1].split() == ["WHEN", "EXPERIMENT", "TESTS", "MEAN", "pass"]
+    heads, ends = lines[1].split()[:4], lines[1].split()[4:]
+    assert heads == ["WHEN", "EXPERIMENT", "TESTS", "MEAN"]
+    assert ends == ["0.145", "1.000"]
     assert [line.split()[1:4] for line in lines[2:5]] == [
         ["run", "at", "0.2"],
         ["run", "at", "0.5"],
         ["run", "at", "0.9"],
     ]
-    places = [line.index("●") for line in lines[2:]]
+    places = [line.index("●") for line in lines[2:6]]
     assert places == sorted(places)
     assert lines[5].endswith("interrupted")
+    assert lines[6] == "not shown: pass; --score NAME draws one"
     assert max(map(width_of, lines)) <= 80
     assert command("history").out.startswith("other in project q\n")
 
@@ -164,8 +167,8 @@ def test_history_of_a_metric_and_as_json(store: Store, command: Command) -> None
     for seconds in (0.002, 0.004):
         store_run(store, scored("exact", [1.0, 0.5], seconds=seconds))
     said = command("history", "--score", "duration", "--limit", "1")
-    assert said.out.startswith("duration in project p\n")
-    assert "4.000 ms" in said.out
+    assert said.out.startswith("duration, ms in project p\n")
+    assert "  4.000  " in said.out
     assert "1 older; --limit 0 shows all" in said.out
     told = command("history", "--json").json
     assert [each["metrics"]["duration"]["mean"] for each in told] == [
@@ -176,6 +179,45 @@ def test_history_of_a_metric_and_as_json(store: Store, command: Command) -> None
     wrong = command("history", "--score", "exakt")
     assert wrong.status == 2
     assert "no run has a score exakt; there is exact, pass, duration" in wrong.err
+
+
+def test_history_of_a_small_metric_is_not_zero(store: Store, command: Command) -> None:
+    """One scale for all runs, as a table of a comparison has it."""
+    for cost in (0.00002, 0.00045):
+        store_run(store, [Told("a", {"exact": 1.0}, metrics={"cost": cost})])
+    lines = command("history", "--score", "cost").out.splitlines()
+    assert lines[0] == "cost, thousandths in project p"
+    assert [line.split()[-4] for line in lines[2:]] == ["0.020", "0.450"]
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(80, 0), (112, 2), (None, 4)])
+def test_history_leaves_out_whole_scores_where_there_is_no_room(
+    store: Store,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int | None,
+    shown: int,
+) -> None:
+    """The one that most runs have is drawn; which ones are left out is said."""
+    names = ["exact", "in the style of ours", "to the point", "brief", "kind", "new"]
+    store_run(store, [Told("a", {"new": 0.5})])
+    for _ in range(2):
+        told = Told("a", dict.fromkeys(names[:-1], 0.5))
+        store_run(store, [told, Told("b", outcome="errored")])
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    said = command("history").out
+    lines = said.splitlines()
+    assert lines[0] == "exact in project p"
+    assert lines[3].endswith("1 errored")
+    others = [*names[1:], "pass"]
+    heads = " ".join(lines[1].split())
+    assert heads.endswith(" ".join(["0.500", *others[:shown]]))
+    left = f"not shown: {', '.join(others[shown:])}; --score NAME draws one"
+    assert left in " ".join(said.split())
+    assert columns is None or max(map(width_of, lines)) <= columns
 
 
 def test_history_of_nothing(store: Store, command: Command) -> None:

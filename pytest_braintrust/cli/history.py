@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,20 @@ from pytest_braintrust.cli.choosing import (
     within_limit,
 )
 from pytest_braintrust.cli.common import Commands, add_command, day, opened_store
-from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
+from pytest_braintrust.cli.output import (
+    Column,
+    as_json,
+    say,
+    screen_width,
+    show,
+    table,
+)
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.fields import PASS
+from pytest_braintrust.reports.lines import Line, name_of, plain, width_of
 from pytest_braintrust.reports.machine import plain_estimate
-from pytest_braintrust.reports.scales import scale_for
+from pytest_braintrust.reports.scales import Scale, described, scale_for
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.reading import StoredExperiment
 
@@ -30,8 +39,12 @@ _EXAMPLES = """\
 """
 #: Columns of the chart.
 _CHART = 20
-#: Means of other scores beside the one that is drawn.
+#: Means of other scores beside the one that is drawn, at most.
 _OTHERS = 4
+#: Columns of a mean, of the gap before it, and of a name at least.
+_NUMBER, _GAP, _NAME = 5, 2, 14
+#: Columns of what stands beside these means: when, name, tests, mean, chart, gaps.
+_BESIDE = 11 + _NAME + 5 + 6 + _CHART + 5 * _GAP
 _STATUS = {0: "", 1: "", None: "unfinished", 2: "interrupted"}
 
 
@@ -75,20 +88,28 @@ def run(given: argparse.Namespace) -> int:
         print("no such runs yet: record one with `pytest --braintrust`")
         return 0
     drawn = _drawn(points, given.score)
-    say(f"{drawn or 'no score'} in project {points[-1].run.project}")
-    for line in table(_columns(points, drawn), _rows(points, drawn), screen_width()):
+    title = described(drawn, _scale(points, drawn)) if drawn else "no score"
+    say(f"{title} in project {points[-1].run.project}")
+    width = screen_width()
+    others, left = _others(points, drawn, width)
+    columns, rows = _columns(points, drawn, others), _rows(points, drawn, others)
+    for line in table(columns, rows, width):
         print(line)
+    if left:
+        told = ", ".join(map(name_of, left))
+        show([Line(f"not shown: {told}; --score NAME draws one")])
     say_older(len(found) - len(shown))
     return 0
 
 
 def _names(points: Sequence[_Point]) -> list[str]:
-    found = (name for each in points for name in each.measures.scores)
-    return sorted(dict.fromkeys(found), key=lambda name: name == PASS)
+    """The scores, those that most runs have first, and `pass` last."""
+    found = Counter(name for each in points for name in each.measures.scores)
+    return sorted(found, key=lambda name: (name == PASS, -found[name]))
 
 
 def _drawn(points: Sequence[_Point], asked: str | None) -> str | None:
-    """The score that is drawn: the first one that is not `pass`, if none is asked.
+    """The score that is drawn: if none is asked, the one that most runs have.
 
     Raises:
         NamingError: no run has the one that is asked for.
@@ -104,56 +125,94 @@ def _drawn(points: Sequence[_Point], asked: str | None) -> str | None:
     return asked
 
 
-def _columns(points: Sequence[_Point], drawn: str | None) -> list[Column]:
-    others = _others(points, drawn)
-    charted = [Column("MEAN", right=True), Column("")] if drawn else []
+def _columns(
+    points: Sequence[_Point], drawn: str | None, others: Sequence[str]
+) -> list[Column]:
+    charted = (
+        [Column("MEAN", right=True), Column(_ends(points, drawn))] if drawn else []
+    )
     return [
         Column("WHEN"),
-        Column("EXPERIMENT", least=14, middle=True),
+        Column("EXPERIMENT", least=_NAME, middle=True),
         Column("TESTS", right=True),
         *charted,
-        *(Column(name, least=5, right=True) for name in others),
-        Column("", least=3),
+        *(Column(name, right=True) for name in others),
+        Column(""),
     ]
 
 
-def _others(points: Sequence[_Point], drawn: str | None) -> list[str]:
-    return [name for name in _names(points) if name != drawn][:_OTHERS]
+def _ends(points: Sequence[_Point], drawn: str) -> str:
+    """What the chart's left and right edge stand for."""
+    low, high = map(_scale(points, drawn).show, _range(points, drawn))
+    return f"{low}{high:>{_CHART - len(low)}}"
 
 
-def _rows(points: Sequence[_Point], drawn: str | None) -> Iterator[list[str]]:
-    charts = _charts([each.of(drawn) for each in points]) if drawn else []
-    others = _others(points, drawn)
+def _others(
+    points: Sequence[_Point], drawn: str | None, width: int | None
+) -> tuple[list[str], list[str]]:
+    """The scores beside the one that is drawn: those that have room, and the rest."""
+    names = [name for name in _names(points) if name != drawn]
+    if width is None:
+        return names[:_OTHERS], names[_OTHERS:]
+    status = max(len(_status(each)) for each in points)
+    left = width - _BESIDE - status
+    for place, name in enumerate(names):
+        left -= max(width_of(plain(name)), _NUMBER) + _GAP
+        if left < 0 or place == _OTHERS:
+            return names[:place], names[place:]
+    return names, []
+
+
+def _rows(
+    points: Sequence[_Point], drawn: str | None, others: Sequence[str]
+) -> Iterator[list[str]]:
+    charts = _charts(points, drawn) if drawn else []
+    scale = _scale(points, drawn) if drawn else Scale()
     for place, each in enumerate(points):
-        charted = [_mean(drawn, each.of(drawn)), charts[place]] if drawn else []
-        status = _STATUS.get(each.run.exit_status, "broken")
-        errored = each.measures.errored
+        charted = [_mean(each.of(drawn), scale), charts[place]] if drawn else []
         yield [
             day(each.run.created_at),
             describing.name_of(each.run),
             f"{each.measures.tests:,}",
             *charted,
-            *(_mean(name, each.of(name)) for name in others),
-            status or (f"{errored:,} errored" if errored else ""),
+            *(_mean(each.of(name)) for name in others),
+            _status(each),
         ]
 
 
-def _mean(name: str, found: Estimate | None) -> str:
-    if found is None or found.mean is None:
-        return "-"
-    if 0 <= found.mean <= 1 and name != "duration":
-        return f"{found.mean:.3f}"
-    scale = scale_for(name, abs(found.mean))
-    return f"{scale.show(found.mean)} {scale.unit}".rstrip()
+def _status(each: _Point) -> str:
+    """What is to be known of a run before its means are believed."""
+    errored = each.measures.errored
+    status = _STATUS.get(each.run.exit_status, "broken")
+    return status or (f"{errored:,} errored" if errored else "")
 
 
-def _charts(found: Sequence[Estimate | None]) -> list[str]:
+def _mean(found: Estimate | None, scale: Scale = Scale()) -> str:  # noqa: B008 - frozen
+    return scale.show(found.mean if found is not None else None)
+
+
+def _scale(points: Sequence[_Point], drawn: str) -> Scale:
+    """One for all runs, so that their numbers can be compared by eye."""
+    if drawn in _names(points):
+        return Scale()
+    found = (each.measures.metrics.get(drawn) for each in points)
+    means = (each.mean or 0.0 for each in found if each is not None)
+    return scale_for(drawn, max(map(abs, means)))
+
+
+def _charts(points: Sequence[_Point], drawn: str) -> list[str]:
     """For each run its mean among those of all, with its interval."""
-    spans = [_span(each) for each in found]
+    low, high = _range(points, drawn)
+    spans = (_span(each.of(drawn)) for each in points)
+    return ["" if span is None else _chart(span, low, high) for span in spans]
+
+
+def _range(points: Sequence[_Point], drawn: str) -> tuple[float, float]:
+    """The least and the largest of what is drawn."""
+    spans = (_span(each.of(drawn)) for each in points)
     known = [span for span in spans if span is not None]
     low = min((span[0] for span in known), default=0.0)
-    high = max((span[2] for span in known), default=0.0)
-    return ["" if span is None else _chart(span, low, high) for span in spans]
+    return low, max((span[2] for span in known), default=0.0)
 
 
 def _span(found: Estimate | None) -> tuple[float, float, float] | None:

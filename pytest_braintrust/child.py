@@ -99,8 +99,8 @@ class Child:
                 raise ChildError(msg)
             sleep(_POLL_SECONDS)
 
-    def finish(self) -> bool:
-        """Close its input, with a last line: it does what is left to do and ends.
+    def tell_end(self) -> bool:
+        """Tell it that the run ended, by a line; its input stays open.
 
         Answers whether that was news to it: it ends by itself where something closed
         its input before.
@@ -111,9 +111,13 @@ class Child:
             os.write(self._input.number, b"\n")
         except OSError:
             return False
-        finally:
-            self._input.close()
         return True
+
+    def finish(self) -> bool:
+        """Tell it that, and close its input: it does what is left to do and ends."""
+        told = self.tell_end()
+        self._input.close()
+        return told
 
     def close(self) -> None:
         """End it now, if it has not ended, and let go of what it used."""

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pytest_braintrust import ends, facts, pulling, selection
 from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.client import BraintrustClient
+from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.models import Experiment
+from pytest_braintrust.api.retry import ONCE, PATIENT
 from pytest_braintrust.baseline import ENDED, SELECTED, Past, Picked, Subject, pick
-from pytest_braintrust.errors import ApiError, BaselineError
+from pytest_braintrust.clocks import sleep
+from pytest_braintrust.errors import ApiError, BaselineError, Overloaded, Unreachable
+from pytest_braintrust.patience import Patience
 from pytest_braintrust.rendezvous import KEY
 from pytest_braintrust.selection import covers
 from pytest_braintrust.settings import Connection
@@ -25,11 +30,14 @@ from pytest_braintrust.store.connection import Store
 #: How many of a project's newest experiments are looked at.
 _LOOKED_AT = 1_000
 
+#: A server that cannot be connected to in this time is not there.
+_TIMEOUTS = Timeouts(connect=4.0)
+
 #: Told what was found, before its rows are here.
 Tell = Callable[[Mapping[str, Any]], object]
 
 
-def seek(request: Mapping[str, Any], tell: Tell) -> None:
+def seek(request: Mapping[str, Any], tell: Tell, ended: Event) -> None:
     """Find the baseline of a run on Braintrust, tell of it, and bring it here.
 
     Args:
@@ -37,6 +45,7 @@ def seek(request: Mapping[str, Any], tell: Tell) -> None:
             `Subject` in `subject`.
         tell: Told `state`: "found" with `id`, `remote_id`, `name` and `how`; "none";
             "wrong" or "failed" with `message`.
+        ended: Set when the run has ended, and waits for what was found.
 
     Raises:
         ApiError: what was found could not be brought here.
@@ -51,7 +60,8 @@ def seek(request: Mapping[str, Any], tell: Tell) -> None:
         selection=told["selection"],
     )
     store = connection.open_store(Path(request["directory"]))
-    with BraintrustClient.for_connection(Connection(**request["connection"])) as client:
+    server = Connection(**request["connection"])
+    with BraintrustClient.for_connection(server) as client:
         try:
             picked = find(client, subject, request["asked"])
         except BaselineError as error:
@@ -64,8 +74,39 @@ def seek(request: Mapping[str, Any], tell: Tell) -> None:
             tell({"state": "none"})
             return
         tell({"state": "found", **_told(store, picked)})
-        there = picked.thing.id
-        pulling.pull_experiment(store, client, there, again=False)
+    with BraintrustClient.for_connection(
+        server, policy=ONCE, timeouts=_TIMEOUTS
+    ) as client:
+        _bring(store, client, picked.thing.id, ended)
+
+
+def _bring(store: Store, client: BraintrustClient, there: str, ended: Event) -> None:
+    """Pull an experiment, again and again where the server is in trouble.
+
+    A pull goes on where it stopped. The calls themselves are tried once: one that
+    waits and tries again would not notice the end of the run.
+    """
+    patience, attempt, came = Patience(PATIENT.seconds), 0, 0
+
+    def note(rows: int) -> None:
+        nonlocal came
+        came += rows
+
+    while True:
+        before = came
+        try:
+            pulling.pull_experiment(store, client, there, again=False, on_progress=note)
+        except (Unreachable, Overloaded) as error:
+            arrived = came > before
+            patience.note(error, arrived=arrived)
+            attempt = 0 if arrived else attempt + 1
+            pause = PATIENT.wait_after(error, attempt)
+            if not patience.lasts(pause, waited_for=ended.is_set()):
+                raise
+            # The end of the run ends a pause that is longer than it waits.
+            (sleep if ended.is_set() else ended.wait)(pause)
+        else:
+            return
 
 
 def find(

@@ -64,6 +64,8 @@ class Seeker:
     def finish(self, seconds: float) -> None:
         """Wait for the rows of what was found, no longer than that."""
         until = monotonic() + seconds
+        if self._child is not None:
+            self._child.tell_end()
         while self._child is not None and self._child.running and monotonic() < until:
             sleep(_POLL_SECONDS)
         self.close()

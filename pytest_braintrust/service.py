@@ -39,6 +39,7 @@ from pytest_braintrust.errors import (
     StoreError,
     Unreachable,
 )
+from pytest_braintrust.patience import Patience
 from pytest_braintrust.settings import DEFAULT_API_URL, Connection
 from pytest_braintrust.store import connection, reading, spool, writing
 from pytest_braintrust.store.changes import NewExperiment
@@ -61,9 +62,6 @@ _PAUSE = 1.0
 _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 #: The end of a run is waited for, so that it tries again sooner.
 _DRAINING = RetryPolicy(seconds=60.0)
-#: How long it tries where not even a connection can be made.
-_GONE_SECONDS = 3.0
-
 #: The exit status when something is left, known to `child` too. Not 1: that is
 #: Python's own, for a process that never came to its work.
 LEFT = 3
@@ -165,7 +163,7 @@ class Upload:
 
         Fewer seconds where nobody is there: who waits for us learns nothing by more.
         """
-        patience = _Patience(seconds)
+        patience = Patience(seconds)
         self._take_in()
         left, self._troubles = self._left(), 0
         pause = max(0.0, self._not_before - monotonic())
@@ -204,35 +202,6 @@ class Upload:
         told = trouble.retry_after if isinstance(trouble, Overloaded) else None
         if told is not None:
             self._not_before = monotonic() + told
-
-
-class _Patience:
-    """How long the end of a run goes on trying.
-
-    Args:
-        seconds: For how long that may bring nothing to the server, on end.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        #: When rows arrived last, and when there was last a sign of the server.
-        self._arrived = self._heard = monotonic()
-        self._gone = False
-
-    def lasts(self, pause: float) -> bool:
-        """Whether another try after a pause is within the time."""
-        until = self._arrived + self._seconds
-        if self._gone:
-            until = min(until, self._heard + _GONE_SECONDS)
-        return monotonic() + pause < until
-
-    def note(self, trouble: ApiError | StoreError, *, arrived: bool) -> None:
-        """Note what came of a try."""
-        self._gone = isinstance(trouble, Unreachable) and trouble.nobody_there
-        if arrived:
-            self._arrived = monotonic()
-        if arrived or not self._gone:
-            self._heard = monotonic()
 
 
 def follow(
@@ -349,35 +318,45 @@ def main() -> int:
         _answer({"state": "failed", "message": str(error)})
         return LEFT
     finally:
-        if os.getppid() != parent:
-            # Nobody is left who would remove what was made for us.
-            shutil.rmtree(request["folder"], ignore_errors=True)
+        _clear(request, parent)
+
+
+def _clear(request: Mapping[str, Any], parent: int) -> None:
+    """Remove what was made for us where nobody is left who would."""
+    if os.getppid() != parent:
+        shutil.rmtree(request["folder"], ignore_errors=True)
 
 
 def _served(request: Mapping[str, Any], parent: int) -> int:
+    def leave() -> None:
+        # In the middle of whatever it is: what was not acknowledged is sent again, and
+        # a download that is half done was not renamed yet.
+        _clear(request, parent)
+        os._exit(LEFT)
+
     if request["task"] == "follow":
         return _serve_follow(request, parent)
+    ended = _end_with_input(leave)
     if request["task"] == "baseline":
-        _end_with_input()
-        remote_baseline.seek(request, _answer)
+        remote_baseline.seek(request, _answer, ended)
     elif request["task"] == "dataset":
-        _end_with_input()
         _answer(obtain_dataset(request, _Telling()))
     else:
         _answer(find_experiment(request))
     return 0
 
 
-def _end_with_input() -> None:
-    """Let this process end when pytest does, whatever it is at."""
+def _end_with_input(leave: Callable[[], object]) -> threading.Event:
+    """Let this process end when pytest does; answers what a line before that sets."""
+    ended = threading.Event()
 
     def wait() -> None:
-        while sys.stdin.read(4096):
-            pass
-        # A download that is left half way was not renamed yet: nobody uses it.
-        os._exit(1)
+        while sys.stdin.readline():
+            ended.set()
+        leave()
 
     threading.Thread(target=wait, daemon=True).start()
+    return ended
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
 
 import fake_braintrust as fake
@@ -166,6 +167,58 @@ def test_a_baseline_that_is_late_is_told(suite: Suite, server: FakeBraintrust) -
     assert ran.status == 1
     assert "monday did not arrive in time; get it with:" in ran.section
     assert "GATE FAILED: there is no baseline to compare with" in ran.section
+
+
+DYING = """\
+import pathlib, socket, time
+
+def test_it(bt_score):
+    bt_score(scores={"exact": 1})
+    pathlib.Path("began").touch()
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", PORT)).close()
+        except OSError:
+            return
+        time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("when", ["at its first row", "between its pages"])
+def test_a_server_that_dies_with_the_baseline_is_not_waited_for(
+    suite: Suite, server: FakeBraintrust, when: str
+) -> None:
+    """Its rows are asked for as long as tests run, and then for a few seconds."""
+
+    def die(exchange: Exchange) -> None:
+        while not (suite.folder / "began").exists():
+            exchange.wait(0.02)
+        threading.Thread(target=server.close).start()
+        exchange.reset()
+
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=monday", test_a=written(*[1] * 8))
+    nth = 1 if when == "at its first row" else 2
+    server.faults.add(Fault(die, path="/btql", nth=nth))
+    port = server.url.rpartition(":")[2]
+    suite.write(test_a=DYING.replace("PORT", port))
+    ran = suite.run("--braintrust-flush-timeout=600", seconds=60)
+    assert ran.status == 0
+    assert "monday did not arrive in time; get it with:" in ran.section
+    assert "send with: pytest-braintrust push" in ran.section
+
+
+def test_a_baseline_is_asked_for_again_while_tests_run(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """From where its pull was broken off."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=monday", test_a=written(*[1] * 8))
+    for action in (fake.busy(503), fake.reset(apply=True), fake.busy(429, 0.1)):
+        server.faults.add(Fault(action, path="/btql"))
+    ran = suite.write(test_a=written(*[0] * 8)).run()
+    assert "baseline    monday (previous run of this branch)" in ran.section
+    assert "8 tests in both runs" in ran.section
 
 
 @pytest.mark.parametrize("option", ["--braintrust-no-upload", "--braintrust-offline"])

@@ -29,7 +29,7 @@ from fake_braintrust import (
 )
 from stored import a_row, a_store, add, event_of, put, rows
 
-from pytest_braintrust import service
+from pytest_braintrust import patience, service
 from pytest_braintrust.api import BraintrustClient, Timeouts
 from pytest_braintrust.api.retry import ONCE
 from pytest_braintrust.errors import Rejected
@@ -131,6 +131,7 @@ def test_waits_grow_and_end(
 ) -> None:
     """Each wait is a part of twice the one before; after a minute of that it is over."""
     monkeypatch.setattr(service, "monotonic", lambda: sum(waits))
+    monkeypatch.setattr(patience, "monotonic", lambda: sum(waits))
     experiment = add(store, "eval", of=rows(3))
     server.faults.add(Fault(answer(500), path=INSERT, times=None))
     Upload(store, experiment.run_id, client).drain()
@@ -153,6 +154,7 @@ def test_nobody_is_tried_for_long_who_is_not_there(
 ) -> None:
     """Three seconds without a connection; any answer, a bad one too, is a sign of life."""
     monkeypatch.setattr(service, "monotonic", lambda: sum(waits))
+    monkeypatch.setattr(patience, "monotonic", lambda: sum(waits))
     experiment = add(store, "eval", of=rows(3))
     server.faults.add(Fault(answer(500), path=INSERT, times=4))
     answered = server.faults.add(Fault(reset(apply=False), path=INSERT, times=None))
@@ -178,6 +180,7 @@ def test_time_is_up_only_where_nothing_arrives(
 ) -> None:
     """A server that is slow but takes rows is given the time that it needs."""
     monkeypatch.setattr(service, "monotonic", lambda: 50 * len(waits))
+    monkeypatch.setattr(patience, "monotonic", lambda: 50 * len(waits))
     experiments = [add(store, f"eval {n}", run="r", of=rows(3)) for n in range(5)]
     taken: list[str] = []
 

@@ -35,6 +35,11 @@ class RetryPolicy:
         longest = self.first * 2 ** min(attempt, _DOUBLINGS)
         return random.uniform(0, min(self.longest, longest))  # noqa: S311
 
+    def wait_after(self, error: ApiError, attempt: int) -> float:
+        """The same, unless the server said itself when to come back."""
+        told = error.retry_after if isinstance(error, Overloaded) else None
+        return self.wait(attempt) if told is None else told
+
 
 #: For a check that a person waits for.
 ONCE = RetryPolicy(tries=1)
@@ -60,9 +65,7 @@ def retrying(
         try:
             return call()
         except ApiError as error:
-            wait = policy.wait(attempt)
-            if isinstance(error, Overloaded) and error.retry_after is not None:
-                wait = error.retry_after
+            wait = policy.wait_after(error, attempt)
             last = attempt == policy.tries - 1
             if not error.retryable or last or monotonic() + wait > deadline:
                 raise

@@ -83,6 +83,7 @@ class Delivery:
             "session_id": self.session_id,
             "connection": asdict(self.connection),
             "project": project,
+            "seconds": self.flush_timeout,
         }
         try:
             self._child = Child(request)

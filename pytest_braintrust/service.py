@@ -115,6 +115,7 @@ class Upload:
         session_id: str,
         client: BraintrustClient,
         stop: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[int], object] = lambda rows: None,
     ) -> None:
         """Send by a client that tries each call once.
 
@@ -125,6 +126,7 @@ class Upload:
         self._session_id = session_id
         self._sender = Sender(store, client, stop, session_id)
         self._stop = stop
+        self._on_progress = on_progress
         #: Experiments that the server will not take, however often it is asked.
         self._given_up: set[str] = set()
         self._troubles = 0
@@ -140,7 +142,9 @@ class Upload:
         self._take_in()
         for experiment in self._waiting():
             try:
-                self._sender.send(experiment, final_only=final_only)
+                self._sender.send(
+                    experiment, final_only=final_only, on_progress=self._on_progress
+                )
             except (Refused, Rejected):
                 # Another one may be in a project that the key may write to.
                 self._given_up.add(experiment.id)
@@ -205,11 +209,22 @@ class Upload:
 
 
 def follow(
-    directory: Path, session_id: str, server: Connection, ended: threading.Event
+    directory: Path,
+    session_id: str,
+    server: Connection,
+    ended: threading.Event,
+    on_progress: Callable[[int], object],
 ) -> bool:
     """Send the rows of a session as they are recorded, until it ended.
 
     Answers whether all of them were sent.
+
+    Args:
+        directory: That of the store.
+        session_id: Whose rows are sent.
+        server: Where to.
+        ended: Set when the session has ended.
+        on_progress: Told the number of rows after each request.
 
     Raises:
         StoreError: the store could not be read or written.
@@ -218,7 +233,7 @@ def follow(
     with BraintrustClient.for_connection(
         server, policy=ONCE, timeouts=_FOLLOW_TIMEOUTS
     ) as client:
-        upload = Upload(store, session_id, client)
+        upload = Upload(store, session_id, client, on_progress=on_progress)
         while not ended.wait(max(_PAUSE, upload.pause(_TROUBLED))):
             upload.step(final_only=True)
         upload.drain()
@@ -335,7 +350,7 @@ def _served(request: Mapping[str, Any], parent: int) -> int:
         os._exit(LEFT)
 
     if request["task"] == "follow":
-        return _serve_follow(request, parent)
+        return _serve_follow(request, parent, leave)
     ended = _end_with_input(leave)
     if request["task"] == "baseline":
         remote_baseline.seek(request, _answer, ended)
@@ -372,19 +387,58 @@ class _Telling:
             _answer({"progress": rows})
 
 
-def _serve_follow(request: Mapping[str, Any], parent: int) -> int:
+def _serve_follow(
+    request: Mapping[str, Any], parent: int, leave: Callable[[], object]
+) -> int:
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(ended, parent), daemon=True)
-    watch.start()
-    threading.Thread(target=_read_to_end, args=(sys.stdin, ended), daemon=True).start()
+    arrivals = _Arrivals()
+    limit = (ended, arrivals, request["seconds"], leave)
+    for target, args in (
+        (_watch, (ended, parent)),
+        (_read_to_end, (sys.stdin, ended)),
+        (_end_in_time, limit),
+    ):
+        threading.Thread(target=target, args=args, daemon=True).start()
     server = Connection(**request["connection"])
     if request["project"] is not None:
         checked = _check_in_time(server, request["project"])
         _answer(asdict(checked))
         if checked.state == "refused":
             return LEFT
-    done = follow(Path(request["directory"]), request["session_id"], server, ended)
+    done = follow(
+        Path(request["directory"]), request["session_id"], server, ended, arrivals
+    )
     return 0 if done else LEFT
+
+
+@dataclass(slots=True)
+class _Arrivals:
+    """When rows arrived last at the server."""
+
+    last: float = 0.0
+
+    def __call__(self, _: int) -> None:
+        self.last = monotonic()
+
+
+def _end_in_time(
+    ended: threading.Event,
+    arrivals: _Arrivals,
+    seconds: float,
+    leave: Callable[[], object],
+) -> None:
+    """Leave where nothing arrived for as long as the end of a run may take.
+
+    A pytest that lives ends us itself. One that was killed cannot, and a server may
+    be silent for longer than anybody wants a process of a dead run to stay.
+    """
+    ended.wait()
+    since = monotonic()
+    until = since + seconds
+    while monotonic() < until:
+        sleep(until - monotonic())
+        until = max(since, arrivals.last) + seconds
+    leave()
 
 
 def _check_in_time(server: Connection, project: str) -> Check:

@@ -65,7 +65,7 @@ class Sender:
         Args:
             experiment: The experiment to send.
             final_only: Leave the rows of tests that are still running.
-            on_progress: Told the number of rows after each batch.
+            on_progress: Told the number of rows after each request.
 
         Raises:
             ApiError: the server could not take them now. Batches that it acknowledged
@@ -81,9 +81,7 @@ class Sender:
                         self.store, experiment, self.client
                     )
                     self._join(experiment)
-                    sent = self._send(remote.experiment_id, batch)
-                    total += sent
-                    on_progress(sent.rows + sent.refused)
+                    total += self._send(remote.experiment_id, batch, on_progress)
             except ApiError as error:
                 writing.set_upload_error(self.store, experiment.number, str(error))
                 raise
@@ -137,8 +135,13 @@ class Sender:
             batch.append(row)
         return batch, len(batch) == MAX_BATCH_ROWS
 
-    def _send(self, remote_id: str, batch: list[UnsentRow]) -> Sent:
-        insertion = _Insertion(self.store, self.client, remote_id)
+    def _send(
+        self,
+        remote_id: str,
+        batch: list[UnsentRow],
+        on_progress: Callable[[int], object],
+    ) -> Sent:
+        insertion = _Insertion(self.store, self.client, remote_id, on_progress)
         insertion.send(batch)
         if insertion.too_large:
             self._batch_bytes = min(self._batch_bytes, insertion.too_large // 2)
@@ -156,6 +159,7 @@ class _Insertion:
     store: Store
     client: BraintrustClient
     remote_id: str
+    on_progress: Callable[[int], object]
     sent: Sent = field(default_factory=Sent)
     #: Bytes of the smallest batch of several rows that was too large.
     too_large: int = 0
@@ -198,9 +202,13 @@ class _Insertion:
                 return
         reason = "it is too large" if isinstance(error, TooLarge) else str(error)
         writing.mark_refused(self.store, row.position, row.version, reason)
-        self.sent += Sent(refused=1)
+        self._count(Sent(refused=1))
 
     def _mark(self, batch: list[UnsentRow], cut_to: int | None = None) -> None:
         taken = [(row.position, row.version) for row in batch]
         writing.mark_sent(self.store, taken, cut_to=cut_to)
-        self.sent += Sent(rows=len(batch), cut=len(batch) if cut_to else 0)
+        self._count(Sent(rows=len(batch), cut=len(batch) if cut_to else 0))
+
+    def _count(self, more: Sent) -> None:
+        self.sent += more
+        self.on_progress(more.rows + more.refused)

@@ -16,7 +16,15 @@ from uuid import uuid4
 
 import pytest
 from conftest import Ran, Suite
-from fake_braintrust import FakeBraintrust, Fault, Request, answer, hang, reset
+from fake_braintrust import (
+    Exchange,
+    FakeBraintrust,
+    Fault,
+    Request,
+    answer,
+    hang,
+    reset,
+)
 from test_recording import CAPITALS
 
 from pytest_braintrust.ends import ENDED_WITH
@@ -340,6 +348,51 @@ def test_nobody_is_left_where_pytest_and_the_server_are_gone(
     running.communicate()
     pid = int((suite.folder / "uploader").read_text())
     wait_until(lambda: not alive(pid), seconds=20)
+
+
+def test_nobody_is_left_where_pytest_is_gone_and_the_server_is_silent(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """The uploader stays no longer than pytest would have waited; no row is lost."""
+    silence = server.faults.add(Fault(hang(600), path=INSERT, times=None))
+    suite.write(test_it=LATER).sends_to(server)
+    running = suite.start("--braintrust", "--braintrust-flush-timeout=1")
+    wait_until((suite.folder / "half").exists)
+    server.wait_until(lambda: silence.struck)
+    running.kill()
+    running.communicate()
+    pid = int((suite.folder / "uploader").read_text())
+    # Half the time that the one request may take.
+    wait_until(lambda: not alive(pid), seconds=15)
+    assert not list(suite.temporary.glob("pytest-braintrust-*"))
+    server.faults.clear()
+    assert suite.cli("push").status == 0
+    (experiment,) = server.experiments
+    assert len(server.rows(experiment["id"])) == 3
+
+
+def test_an_uploader_whose_pytest_is_gone_sends_as_long_as_rows_arrive(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """However long all of them take."""
+
+    def slowly(exchange: Exchange) -> None:
+        made = exchange.apply()
+        exchange.wait(0.5 if made.status == 200 else 0)
+        exchange.send(made)
+
+    server.knobs.max_request_bytes = 60_000
+    server.faults.add(Fault(slowly, path=INSERT, times=None))
+    large = LATER.replace("output=n", "output=f'{n:050000}'").replace("6", "9")
+    suite.write(test_it=large.replace("n == 3", "n == 8")).sends_to(server)
+    running = suite.start("--braintrust", "--braintrust-flush-timeout=3")
+    wait_until((suite.folder / "half").exists)
+    running.kill()
+    running.communicate()
+    pid = int((suite.folder / "uploader").read_text())
+    wait_until(lambda: not alive(pid))
+    (experiment,) = server.experiments
+    assert len(server.rows(experiment["id"])) == 8
 
 
 def test_no_wait_at_all_may_be_asked_for(suite: Suite, server: FakeBraintrust) -> None:

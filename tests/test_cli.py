@@ -82,6 +82,8 @@ def test_show_filters_rows(command: Command) -> None:
     assert [each["test"] for each in failed["rows"]] == ["test_a.py::test_wrong"]
     assert failed["rows"][0]["scores"] == {"exact": 0.25, "pass": 0.0}
     assert failed["experiment"]["name"] == "topic-bbbb222"
+    assert "\nmetrics     duration " in everything.out
+    assert failed["experiment"]["metrics"]["duration"]["tests"] == 3
     full = command("show", "topic", "--json", "--output", "--limit", "1").json
     assert full["rows"][0]["event"]["input"] == {"question": "test_0"}
     assert "no such rows" in command("show", "latest", "--score", "other=1").out

@@ -125,6 +125,7 @@ def test_the_first_run_has_its_own_means_and_no_comparison(suite: Suite) -> None
     text = (suite.folder / "out.md").read_text(encoding="utf-8")
     assert text.startswith("<!-- pytest-braintrust -->\n### ")
     assert "| exact | 0.500 | 0.000 … 1.000 | 2 |" in text
+    assert "\nMetrics: duration " in text
     assert "No earlier run to compare with." in text
 
 

@@ -34,7 +34,8 @@ def test_model(bt_score, n):
         assert n == 4
     if n == 5:
         return bt_score(output=n, scores={"exact": None})
-    bt_score(output=n, scores={"exact": n % 2, "confidence in the answer": 0.25})
+    scores = {"exact": n % 2, "confidence in the answer": 0.25}
+    bt_score(output=n, scores=scores, metrics={"cost": 0.002})
 def test_errored(bt_score, broken): pass
 def test_skipped(bt_score): pytest.skip("later")
 @pytest.mark.xfail
@@ -53,12 +54,14 @@ def test_the_section_in_full(suite: Suite, plugin_args: list[str]) -> None:
         "--braintrust-experiment=monday", "--braintrust-project=atlas", *plugin_args
     )
     assert ran.status == 1
-    assert ran.section == (
+    section = re.sub(r"(?m)(?<=duration )[\d.]+ (m|µ)?s$", "…", ran.section)
+    assert section == (
         "experiment  monday in project atlas\n"
         "  score                       mean    rows\n"
         "  exact                      0.333       6\n"
         "  confidence in the answer   0.250       6\n"
         "  pass                       0.875       8\n"
+        "metrics     cost 2.000 thousandths, duration …\n"
         "unscored    4 of 10 rows got no score; by outcome: 1 passed, 1 failed, "
         "1 errored, 1 xfailed\n"
         "tests       12 collected = 8 passed + 1 failed + 1 errored + 1 skipped + "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_braintrust.cli import describing
@@ -16,10 +16,21 @@ from pytest_braintrust.cli.common import (
     moment,
     opened_store,
 )
-from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
+from pytest_braintrust.cli.output import (
+    Column,
+    as_json,
+    say,
+    screen_width,
+    show,
+    table,
+)
+from pytest_braintrust.comparison.alone import measure
 from pytest_braintrust.naming import resolve
 from pytest_braintrust.outcomes import OUTCOMES
-from pytest_braintrust.reports.lines import fitted, padded, plain
+from pytest_braintrust.reports import machine
+from pytest_braintrust.reports.lines import Line, fitted, padded, plain
+from pytest_braintrust.reports.scales import means
+from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store import browsing, reading
 from pytest_braintrust.store.browsing import Condition, SeenRow
 from pytest_braintrust.store.connection import Store
@@ -97,12 +108,14 @@ def run(given: argparse.Namespace) -> int:
             "conditions": given.score,
         }
         rows = browsing.rows(store, found.number, limit=limit, **asked)
+        metrics = measure(store, found).metrics
         if given.json:
-            _print_json(store, found, rows, output=given.output)
+            _print_json(_head(store, found, metrics), rows, output=given.output)
             return 0
         scores = reading.score_summaries(store, found.number)
         for line in (*_facts(store, found), *_scores(scores)):
             say(line)
+        show(_metrics(metrics))
         print()
         lines = _outputs if given.output else _row_table
         for line in lines(rows, scores):
@@ -145,6 +158,11 @@ def _scores(scores: list[ScoreSummary]) -> Iterator[str]:
     rows = ([each.name, f"{each.mean:.3f}", f"{each.count:,}"] for each in scores)
     for line in table(columns, rows, screen_width()):
         yield f"  {line}"
+
+
+def _metrics(metrics: Mapping[str, Estimate]) -> Iterator[Line]:
+    if told := means(metrics):
+        yield Line(_labelled("metrics", told), hang=_LABEL)
 
 
 def _row_table(rows: Iterator[SeenRow], scores: list[ScoreSummary]) -> Iterator[str]:
@@ -191,12 +209,18 @@ def _labelled(label: str, text: str) -> str:
     return f"{label:<{_LABEL}}{text}"
 
 
+def _head(
+    store: Store, each: StoredExperiment, metrics: Mapping[str, Estimate]
+) -> dict[str, Any]:
+    told = {name: machine.plain_estimate(found) for name, found in metrics.items()}
+    return {**describing.as_plain(store, each), "metrics": told}
+
+
 def _print_json(
-    store: Store, each: StoredExperiment, rows: Iterator[SeenRow], *, output: bool
+    head: Mapping[str, Any], rows: Iterator[SeenRow], *, output: bool
 ) -> None:
     """Print one document, row by row: there may be more than memory holds."""
-    head = as_json(describing.as_plain(store, each))
-    print(f'{{"experiment": {head},\n"rows": [', end="")
+    print(f'{{"experiment": {as_json(head)},\n"rows": [', end="")
     for place, row in enumerate(rows):
         told = {
             "id": row.id,

@@ -11,7 +11,7 @@ from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-from pytest_braintrust.reports.scales import described, scale_of
+from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span
 from pytest_braintrust.reports.terminal import tests_text
 from pytest_braintrust.reports.worst import beside, losses
@@ -80,6 +80,9 @@ def _alone(judged: Judgement) -> Iterator[str]:
             span = f"{found.interval.low:.3f} … {found.interval.high:.3f}"
         yield f"| {_text(name)} | {found.mean or 0:.3f} | {span} | {found.tests} |"
     yield ""
+    if told := means(judged.measures.metrics):
+        yield f"Metrics: {_text(told)}."
+        yield ""
     yield _text(compared.base_text(judged) or "No earlier run to compare with.")
     yield ""
 

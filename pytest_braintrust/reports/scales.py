@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_braintrust.comparison.result import Measure
+from pytest_braintrust.reports.lines import name_of
+from pytest_braintrust.statistics import Estimate
 
 #: Braintrust's own metrics in seconds, beside those that end with `_duration`.
 _SECONDS = frozenset({"duration", "time_to_first_token"})
@@ -61,3 +64,17 @@ def scale_for(name: str, largest: float) -> Scale:
 def described(name: str, scale: Scale) -> str:
     """A metric's name with the unit of its numbers."""
     return f"{name}, {scale.unit}" if scale.unit else name
+
+
+def means(metrics: Mapping[str, Estimate]) -> str:
+    """The mean of each metric of a run in one line; "" where it has none."""
+    return ", ".join(
+        f"{name_of(name)} {_mean(name, found.mean)}"
+        for name, found in metrics.items()
+        if found.mean is not None
+    )
+
+
+def _mean(name: str, mean: float) -> str:
+    scale = scale_for(name, abs(mean))
+    return f"{scale.show(mean)} {scale.unit}".rstrip()

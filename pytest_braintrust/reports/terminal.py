@@ -19,6 +19,7 @@ from pytest_braintrust.reports.lines import (
     width_of,
 )
 from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
+from pytest_braintrust.reports.scales import means
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
 
 _PUSH = "pytest-braintrust push"
@@ -140,6 +141,8 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from compared.beside(judged, width)
     else:
         yield from _scores(each.scores, width)
+        if judged is not None and judged.measures.metrics:
+            yield _labelled("metrics", means(judged.measures.metrics))
     if each.unscored:
         parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
         text = f"{_unscored(each)} got no score; by outcome: {', '.join(parts)}"

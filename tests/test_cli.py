@@ -71,7 +71,8 @@ def test_list_shows_the_newest_first(command: Command) -> None:
 @pytest.mark.usefixtures("store")
 def test_show_filters_rows(command: Command) -> None:
     """By score and outcome, with their output where that is asked for."""
-    everything = command("show", "latest")
+    everything = command("show")
+    assert everything.out == command("show", "latest").out
     assert "test_a.py::test_wrong" in everything.out
     assert "test_a.py::test_0" in everything.out
     wrong = command("show", "topic", "--score", "exact<0.5", "--output")
@@ -115,7 +116,7 @@ def test_conditions_on_scores(command: Command, expression: str, count: int) -> 
         (["show", "latest", "--score", "exact"], "not of the form NAME<NUMBER"),
         (["show", "latest", "--limit", "-1"], "'-1' is not a whole number"),
         (["show", "latest", "--outcome", "lost"], "invalid choice: 'lost'"),
-        (["show"], "the following arguments are required: EXPERIMENT"),
+        (["export"], "the following arguments are required: EXPERIMENT"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         ([], "the following arguments are required: COMMAND"),
         (["show", "nothing-like-it"], "there is no experiment nothing-like-it"),
@@ -139,7 +140,7 @@ def test_wrong_usage_is_one_line_and_status_2(
 @pytest.mark.parametrize("name", ["list", "show", "push", "export"])
 def test_without_a_store_a_command_says_what_to_do(command: Command, name: str) -> None:
     """One line, and nothing is made."""
-    needs = [name, *(["latest"] if name in {"show", "export"} else [])]
+    needs = [name, *(["latest"] if name == "export" else [])]
     key = ["--api-key", "k"] if name == "push" else []
     said = command(*needs, *key)
     assert said.status == 1

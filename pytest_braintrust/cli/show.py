@@ -25,7 +25,7 @@ from pytest_braintrust.cli.output import (
     table,
 )
 from pytest_braintrust.comparison.alone import measure
-from pytest_braintrust.naming import resolve
+from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
 from pytest_braintrust.reports.lines import Line, fitted, padded, plain
@@ -37,7 +37,7 @@ from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import ScoreSummary, StoredExperiment
 
 _EXAMPLES = """\
-  pytest-braintrust show latest
+  pytest-braintrust show                        the last run
   pytest-braintrust show main --outcome failed --output
   pytest-braintrust show latest --score 'exact<0.5' --limit 0
   pytest-braintrust show latest~1 --json
@@ -60,7 +60,9 @@ def add_to(commands: Commands) -> None:
         text="Show what a run came to: its scores and rows",
         examples=_EXAMPLES,
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help=EXPERIMENT)
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
+    )
     parser.add_argument("--project", help="look among the runs of this project")
     parser.add_argument(
         "--score",

@@ -209,6 +209,16 @@ def test_an_object_that_was_declared_differs_in_its_parts(store: Store) -> None:
     ]
 
 
+def test_one_of_a_kind_is_told_in_the_singular(store: Store) -> None:
+    """As somebody would say it."""
+    then = [Told("a", {"x": 1.0}), Told("b", {"x": 1.0})]
+    now = [Told("a", {"x": 1.0}, source="t"), Told("b", {"x": 1.0}, input=2)]
+    assert [each.text for each in what_changed(compared(store, then, now))] == [
+        "changed: test code: 1 test",
+        "changed: inputs: 1 test",
+    ]
+
+
 def test_changes_on_top_of_one_commit_may_differ(store: Store) -> None:
     """Nothing is known of them: that is said, and nobody is blamed for a drift."""
     info = {"commit": "c" * 40, "dirty": True}

@@ -95,7 +95,7 @@ def test_what_one_run_meets_does_not_hold_up_the_others(
     ran = suite.sends_to(server).cli("push")
     assert ran.status == 1
     assert "closed/closed: 0 rows sent, 1 pending: " in ran.out
-    assert "capitals/poisoned: 1 rows sent, 1 refused\n" in ran.out
+    assert "capitals/poisoned: 1 row sent, 1 refused\n" in ran.out
     assert "Braintrust refuses test_a.py::test_bad: " in ran.out
     assert "capitals/open: 2 rows sent\n" in ran.out
     # Both may be in order by the next time.
@@ -103,7 +103,7 @@ def test_what_one_run_meets_does_not_hold_up_the_others(
     server.knobs.poison = None
     ran = suite.cli("push")
     assert ran.status == 0
-    assert "capitals/poisoned: 1 rows sent\n" in ran.out
+    assert "capitals/poisoned: 1 row sent\n" in ran.out
     assert "open" not in ran.out
 
 
@@ -185,7 +185,7 @@ def test_a_terminal_sees_how_far_it_is(
     assert shown.ended() == 0
     assert "1000/2500" in shown.text
     assert "2000/2500" in shown.text
-    assert shown.text.rpartition("\r\x1b[K")[2].startswith("capitals/eval: 2500 rows")
+    assert shown.text.rpartition("\r\x1b[K")[2].startswith("capitals/eval: 2,500 rows")
     suite.check_secret(shown.text)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
+    a_number,
     add_command,
     add_connection_options,
     opened_store,
@@ -117,7 +118,8 @@ class _Push:
         except ApiError as error:
             failure = error
             pending = self._counts(each).pending
-            told = f"{before - pending} rows sent, {pending} pending: {error}"
+            sent = a_number(before - pending, "row")
+            told = f"{sent} sent, {pending} pending: {error}"
             if self._is_elsewhere(sender, each, error):
                 told += f"; its first rows are on {each.api_url}"
         progress.clear()
@@ -174,4 +176,6 @@ def _for_all(error: ApiError) -> bool:
 
 
 def _told(sent: Sent) -> str:
-    return f"{sent.rows} rows sent" + (f", {sent.refused} refused" * bool(sent.refused))
+    return f"{a_number(sent.rows, 'row')} sent" + (
+        f", {sent.refused} refused" * bool(sent.refused)
+    )

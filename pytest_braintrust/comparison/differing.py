@@ -58,9 +58,9 @@ def differences(
     yield from _datasets(base, head)
     yield from _commits(base.repo_info or {}, head.repo_info or {})
     if counted.sources:
-        yield Difference("test code", "", f"{counted.sources} tests")
+        yield Difference("test code", "", _tests(counted.sources))
     if counted.inputs:
-        yield Difference("inputs", "", f"{counted.inputs} tests")
+        yield Difference("inputs", "", _tests(counted.inputs))
 
 
 def _declared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -123,6 +123,10 @@ def _commits(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Differ
 def _commit(info: Mapping[str, Any]) -> str:
     commit = str(info.get("commit") or "")[:_SHORT_COMMIT]
     return f"{commit} with changes" if commit and info.get("dirty") else commit
+
+
+def _tests(count: int) -> str:
+    return "1 test" if count == 1 else f"{count:,} tests"
 
 
 def _text(value: Any) -> str:

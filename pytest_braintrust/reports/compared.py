@@ -190,7 +190,8 @@ def _settled(each: Measure) -> str:
     ways: list[str] = []
     needed = plan.tests_needed
     if needed is not None and numbers.tests < needed < _OUT_OF_REACH * numbers.tests:
-        ways.append(f"{needed - numbers.tests:,} more tests")
+        more = needed - numbers.tests
+        ways.append("1 more test" if more == 1 else f"{more:,} more tests")
     if plan.trials_needed is not None and plan.trials_needed > 1:
         ways.append(f"{plan.trials_needed:,} trials of each")
     return f"{' or '.join(ways)} would settle this one" if ways else ""

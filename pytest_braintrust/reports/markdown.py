@@ -13,7 +13,7 @@ from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span
-from pytest_braintrust.reports.terminal import tests_text
+from pytest_braintrust.reports.terminal import some_rows, tests_text
 from pytest_braintrust.reports.worst import beside, losses
 
 #: Stands at the head of what we write, so that a bot finds its own comment again.
@@ -51,9 +51,10 @@ def _lines(report: RunReport) -> Iterator[str]:
     for verdict in failed:
         yield f"- ❌ gate {verdict.state}: {_text(verdict.text)}"
     if report.verdicts and not failed:
-        yield f"- ✅ all {len(report.verdicts)} gates passed"
+        count = len(report.verdicts)
+        yield "- ✅ the gate passed" if count == 1 else f"- ✅ all {count} gates passed"
     yield ""
-    yield f"{_text(tests_text(report))}; {report.rows.recorded} rows recorded"
+    yield f"{_text(tests_text(report))}; {some_rows(report.rows.recorded)} recorded"
 
 
 def _experiment(each: ExperimentReport) -> Iterator[str]:

@@ -73,9 +73,9 @@ def _pending(report: RunReport) -> Iterator[Line]:
         if reason:
             yield Line(short(reason), "yellow")
     if pending == report.rows.refused:
-        yield Line(f"{_rows(pending)} kept; try again with: {_PUSH}", "yellow")
+        yield Line(f"{some_rows(pending)} kept; try again with: {_PUSH}", "yellow")
     else:
-        yield Line(f"{_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
+        yield Line(f"{some_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
 
 
 def row_notes(notes: Sequence[RowNote]) -> Iterator[Line]:
@@ -83,7 +83,7 @@ def row_notes(notes: Sequence[RowNote]) -> Iterator[Line]:
     for note in notes[:_NOTES]:
         yield Line(short(_note_text(note)), "yellow")
     if len(notes) > _NOTES:
-        yield Line(f"and {_rows(len(notes) - _NOTES)} more like these", "yellow")
+        yield Line(f"and {some_rows(len(notes) - _NOTES)} more like these", "yellow")
 
 
 def _note_text(note: RowNote) -> str:
@@ -149,8 +149,9 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield _labelled("unscored", text, "yellow")
     if judged is not None and judged.measures.trials.tests:
         trials = judged.measures.trials
+        count = "1 test" if trials.tests == 1 else f"{trials.tests:,} tests"
         told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
-        yield _labelled("trials", f"of {trials.tests} tests, passed {told}")
+        yield _labelled("trials", f"of {count}, passed {told}")
 
 
 def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
@@ -166,7 +167,7 @@ def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
 
 def _unscored(each: ExperimentReport) -> str:
     count = sum(each.unscored.values())
-    return f"{count} of {_rows(each.rows.recorded)}"
+    return f"{count} of {some_rows(each.rows.recorded)}"
 
 
 def tests_text(report: RunReport) -> str:
@@ -193,7 +194,7 @@ def _rows_text(report: RunReport) -> str:
 
 
 def _joined_text(report: RunReport, joined: Joined) -> str:
-    rows = _rows(report.rows_of_all.recorded)
+    rows = some_rows(report.rows_of_all.recorded)
     others = joined.processes - 1
     told = f"{name_of(joined.name)}: {rows} so far of {_processes(joined.processes)}"
     if not others:
@@ -245,7 +246,8 @@ def _labelled(label: str, text: str, style: str = "") -> Line:
     return Line(f"{label:<{_LABEL}}{text}", style, hang=_LABEL)
 
 
-def _rows(count: int) -> str:
+def some_rows(count: int) -> str:
+    """A number of rows with its word."""
     return f"{count} row" if count == 1 else f"{count} rows"
 
 

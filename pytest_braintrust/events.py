@@ -21,7 +21,7 @@ from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, dumps, dumps_sorted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
-from pytest_braintrust.trials import split
+from pytest_braintrust.trials import TRIAL_NODEID, split
 
 #: Bytes of ASCII JSON that one field may have, which is what is sent: a character
 #: that is not ASCII counts as six.
@@ -274,6 +274,8 @@ def _facts(case: Case, run: Run, part: str) -> dict[str, Any]:
         facts["row"] = part
     if case.trial is not None:
         facts["trial"] = case.trial
+        # What pytest runs it by.
+        facts[TRIAL_NODEID] = short_name(case.item_id)
     if run.attempts:
         facts["attempts"] = list(run.attempts)
     facts["durations"] = run.durations

@@ -125,7 +125,7 @@ def _annotation(detail: Detail, github: GitHub, root: Path) -> str:
     test = detail.test
     file = os.path.relpath(root / detail.file, github.workspace or root)
     title = ", ".join(f"{e.score} {e.then:.3g} → {e.now:.3g}" for e in test.losses)
-    message = f"{test.nodeid} {test.part}".strip()
+    message = detail.name
     if detail.reason is not None:
         message += f"\n{detail.reason}"
     if detail.first_difference is not None:

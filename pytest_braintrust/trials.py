@@ -8,6 +8,7 @@ pytest-repeat does the same, and its repetitions are trials too.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 ARGUMENT = "__braintrust_trial"
@@ -16,6 +17,9 @@ _REPEAT_ARGUMENT = "__pytest_repeat_step_number"
 #: How trial 2 ends a parameter id: `trial2`, and `2-5` with pytest-repeat.
 _OWN = re.compile(r"(?:^|-)trial(\d+)$")
 _REPEATED = re.compile(r"(?:^|-)(\d+)-\d+$")
+
+#: Where a row's facts have the node id of its trial.
+TRIAL_NODEID = "trial_nodeid"
 
 #: A test is an LLM call or more: what is beyond was not meant.
 MOST = 10_000
@@ -52,3 +56,10 @@ def split(nodeid: str) -> tuple[str, int | None]:
         return nodeid, None
     param_id = rest[: found.start()]
     return f"{head}[{param_id}]" if param_id else head, int(found[1])
+
+
+def nodeid_of(event: Mapping[str, Any]) -> str | None:
+    """The node id by which pytest runs the trial that an event is of, if it is one."""
+    facts = (event.get("metadata") or {}).get("pytest")
+    found = facts.get(TRIAL_NODEID) if isinstance(facts, dict) else None
+    return found if isinstance(found, str) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import Suite, nodeid
 from test_comparison import compared
@@ -131,3 +133,46 @@ def test_all_is_run_where_nothing_got_worse(suite: Suite) -> None:
         "--braintrust-regressed"
     )
     assert "5 collected = 5 passed" in ran.section
+
+
+SHAKY = """\
+import pytest
+
+ANSWERS = {answers}
+
+@pytest.mark.parametrize("question", ["a", "b"])
+@pytest.mark.braintrust(trials=3)
+def test_shaky(bt_score, request, question):
+    answer = ANSWERS[int(request.node.nodeid[-2])]
+    bt_score(output=answer, scores={{"exact": answer == "Rome"}})
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_of_trials_the_one_that_did_worst_is_shown_to_be_run_again(
+    suite: Suite, workers: str
+) -> None:
+    """By the node id that pytest knows, and beside the best one then."""
+    suite.with_plugins("xdist")
+    suite.write(test_t=SHAKY.format(answers=["", "Bari", "Rome", "Rome"])).run()
+    suite.write(test_t=SHAKY.format(answers=["", "Rome", "Oslo", "Bari"]))
+    ran = suite.run("-n", workers)
+    trial = "test_t.py::test_shaky[a-trial"
+    shown = ran.section.splitlines()
+    at = next(i for i, line in enumerate(shown) if line.startswith(f"  {trial}"))
+    name, told = shown[at].split("  ", 2)[1:]
+    assert told == "exact 0.667 → 0.333 over 3 trials"
+    outputs = {f"{trial}2]": "Oslo", f"{trial}3]": "Bari"}
+    assert shown[at + 1 : at + 3] == ["    - Rome", f"    + {outputs[name]}"]
+    assert len(suite.run(name).rows()) == 13
+    listed = suite.cli("show", "latest~1").out
+    assert all(f"test_shaky[b-trial{each}]\n" in listed for each in (1, 2, 3))
+    (row,) = json.loads(suite.cli("show", "--json").out)["rows"]
+    assert (row["test"], row["trial_nodeid"]) == ("test_t.py::test_shaky[a]", name)
+
+
+def test_a_repetition_of_pytest_repeat_is_shown_by_its_node_id(suite: Suite) -> None:
+    """Which is not made as those of our trials are."""
+    suite.write(test_t=TRIALS).with_plugins("pytest_repeat")
+    suite.run("--count", "2", "-k", "steady")
+    assert "test_t.py::test_steady[b-2-2]\n" in suite.cli("show").out

@@ -331,7 +331,8 @@ def test_a_row_that_is_too_large_is_cut_and_said(
     assert note.cut_to
     assert 20_000 < note.cut_to <= 60_000
     assert reading.row_counts(store, experiment.number).pending == 0
-    kept = reading.event_of(store, experiment.number, "test_a.py::test_large", "")
+    named = (experiment.number, "test_a.py::test_large", "", "exact")
+    kept = reading.event_of(store, *named, lowest=True)
     assert json.loads(kept or "") == event_of(whole)
 
 

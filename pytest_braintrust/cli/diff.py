@@ -158,9 +158,8 @@ def _named(comparison: RunComparison, *, then: bool) -> str:
 
 def _outputs(shown: Sequence[Detail], width: int) -> Iterator[Line]:
     for each in shown:
-        name = f"{each.test.nodeid} {each.test.part}".strip()
         yield Line("")
-        yield Line(f"{plain(name)}  {losses(each.test)}", "bold")
+        yield Line(f"{plain(each.name)}  {losses(each.test)}", "bold")
         if each.then is None and each.now is None:
             yield Line("no output in either run")
         yield from sides.beside(each.then or "", each.now or "", width)

@@ -227,6 +227,7 @@ def _print_json(
         told = {
             "id": row.id,
             "test": row.nodeid,
+            "trial_nodeid": row.trial_nodeid,
             "row": row.part,
             "outcome": row.outcome,
             "scores": row.scores,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from pytest_braintrust import trials
 from pytest_braintrust.comparison.result import WorseTest
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
@@ -20,6 +21,7 @@ class Detail:
 
     Attributes:
         test: The test and the scores that fell.
+        nodeid: What pytest runs it by: of several trials, the one that is shown.
         then: The output then; None where it had none.
         now: The output now; None where it had none.
         error: What the test raised now; None where nothing.
@@ -28,11 +30,17 @@ class Detail:
     """
 
     test: WorseTest
+    nodeid: str
     then: str | None
     now: str | None
     error: str | None
     file: str
     line: int
+
+    @property
+    def name(self) -> str:
+        """The test as somebody types it, and which of its rows."""
+        return f"{self.nodeid} {self.test.part}".strip()
 
     @property
     def first_difference(self) -> tuple[str, str] | None:
@@ -64,7 +72,10 @@ def details(
     head: StoredExperiment,
     tests: Iterable[WorseTest],
 ) -> list[Detail]:
-    """Read the outputs of tests; of several trials, the last one's.
+    """Read the outputs of tests.
+
+    Of several trials the best one then and the worst one now, by the score that fell
+    most: others may have put out the same.
 
     Raises:
         StoreError: the store could not be read.
@@ -73,12 +84,16 @@ def details(
 
 
 def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
-    then = _event(store, base, test.nodeid_then, test.part)
-    now = _event(store, head, test.nodeid, test.part)
+    score, part = test.losses[0].score, test.part
+    then = _decoded(
+        reading.event_of(store, base, test.nodeid_then, part, score, lowest=False)
+    )
+    now = _decoded(reading.event_of(store, head, test.nodeid, part, score, lowest=True))
     context = now.get("context") or {}
     error = now.get("error")
     return Detail(
         test=test,
+        nodeid=trials.nodeid_of(now) or test.nodeid,
         then=as_text(then.get("output")),
         now=as_text(now.get("output")),
         error=error if error is None else str(error),
@@ -87,8 +102,7 @@ def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
     )
 
 
-def _event(store: Store, number: int, nodeid: str, part: str) -> dict[str, Any]:
-    found = reading.event_of(store, number, nodeid, part)
+def _decoded(found: str | None) -> dict[str, Any]:
     event: dict[str, Any] = json.loads(found) if found is not None else {}
     return event
 

@@ -92,6 +92,8 @@ class TestChange:
     now: float
     #: Its node id then, where that was another one.
     nodeid_then: str
+    #: How many times it was measured now.
+    trials: int = 1
 
     @property
     def difference(self) -> float:

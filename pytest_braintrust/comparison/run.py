@@ -214,6 +214,7 @@ def _change(pair: Pair, score: str) -> TestChange:
         then=sum(then) / len(then),
         now=sum(now) / len(now),
         nodeid_then=pair.then.nodeid,
+        trials=len(now),
     )
 
 

@@ -136,8 +136,7 @@ def _worst(details: Sequence[Detail], total: int) -> Iterator[str]:
     yield f"<details><summary>{total} with a lower score{some}</summary>"
     yield ""
     for each in details:
-        name = f"{each.test.nodeid} {each.test.part}".strip()
-        yield f"- {_code(name)}: {_text(losses(each.test))}"
+        yield f"- {_code(each.name)}: {_text(losses(each.test))}"
         if each.first_difference is not None:
             old, new = beside(*each.first_difference, _LONGEST_OUTPUT)
             yield f"  - then: {_code(old)}"

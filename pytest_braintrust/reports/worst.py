@@ -25,7 +25,7 @@ def worst(details: Sequence[Detail], total: int, width: int) -> Iterator[Line]:
 
 
 def _test(each: Detail, width: int) -> Iterator[Line]:
-    name = plain(f"{each.test.nodeid} {each.test.part}".strip())
+    name = plain(each.name)
     scores = losses(each.test)
     # A node id is there to be copied: whole, and where it fits beside the scores.
     if width_of(name) + width_of(scores) + 4 <= width:
@@ -50,7 +50,9 @@ def losses(test: WorseTest) -> str:
         for each in test.losses[:_SCORES]
     ]
     more = len(test.losses) - len(parts)
-    return ", ".join([*parts, *([f"{more} more"] if more else [])])
+    told = ", ".join([*parts, *([f"{more} more"] if more else [])])
+    trials = max(each.trials for each in test.losses)
+    return f"{told} over {trials:,} trials" if trials > 1 else told
 
 
 def beside(old: str, new: str, width: int) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.trials import TRIAL_NODEID, nodeid_of
 
 #: What may stand between a score's name and a number; a mean of text is none.
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">", "=")
@@ -44,8 +45,17 @@ class SeenRow:
 
     @property
     def test(self) -> str:
-        """The test, and which of its rows."""
-        return f"{self.nodeid} {self.part}" if self.part else self.nodeid
+        """The test as pytest runs it, and which of its rows."""
+        name = self.trial_nodeid or self.nodeid
+        return f"{name} {self.part}" if self.part else name
+
+    @property
+    def trial_nodeid(self) -> str | None:
+        """The node id of its trial, where the test has several."""
+        # Few have: most events need not be decoded for that.
+        if TRIAL_NODEID not in self.event:
+            return None
+        return nodeid_of(json.loads(self.event))
 
 
 def condition(text: str) -> Condition:

@@ -151,12 +151,19 @@ def projects(store: Store) -> list[str]:
     return [row[0] for row in store.query(sql)]
 
 
-def event_of(store: Store, number: int, nodeid: str, part: str) -> str | None:
-    """The encoded event of a test's row; of several trials the last one's."""
+def event_of(  # noqa: PLR0913 - which row is meant
+    store: Store, number: int, nodeid: str, part: str, score: str, *, lowest: bool
+) -> str | None:
+    """The encoded event of a test's row.
+
+    Of several trials it is the one with the lowest or highest value of a score, of
+    equal ones the last.
+    """
+    value = "(SELECT value FROM json_each(rows.scores) WHERE key = ?)"
     row = store.one(
-        "SELECT event FROM rows WHERE experiment = ? AND nodeid = ? AND part = ? "
-        "ORDER BY position DESC LIMIT 1",
-        (number, nodeid, part),
+        "SELECT event FROM rows WHERE experiment = ? AND nodeid = ? AND part = ? "  # noqa: S608
+        f"ORDER BY {value} IS NULL, {value} * ?, position DESC LIMIT 1",
+        (number, nodeid, part, score, score, 1 if lowest else -1),
     )
     return None if row is None else str(row["event"])
 

@@ -190,10 +190,27 @@ def _read(node: pytest.Item, wanted: Reference) -> Table:
     if not wanted.is_file:
         if path.is_file():
             raise reference.no_file(wanted.name)
-        return _downloaded(node, wanted)
+        return _asked_for(node, wanted)
     root = node.config.rootpath
     shown = path.relative_to(root) if path.is_relative_to(root) else path
     return table.of_file(path, replace(wanted, name=plain_text(shown.as_posix())))
+
+
+def _asked_for(node: pytest.Item, wanted: Reference) -> Table:
+    """A dataset on Braintrust, unless what names it can only be a path."""
+    folder = node.path.parent
+    likely = reference.likely_file(wanted.name, folder)
+    there = plain_text(str(folder))
+    if likely == "certain":
+        msg = f"{wanted.name}: there is no such file in {there}"
+        raise DatasetError(msg)
+    try:
+        return _downloaded(node, wanted)
+    except DatasetError as error:
+        if likely == "no":
+            raise
+        msg = f"{error}; and no file {wanted.name} is in {there}"
+        raise DatasetError(msg) from None
 
 
 def _downloaded(node: pytest.Item, wanted: Reference) -> Table:

@@ -260,6 +260,10 @@ WRONG_MARKERS = {
     'dataset="cases.jsonl", limit=0': "limit: 0 is not a number of rows",
     'dataset=""': "dataset: '' is not a name",
     'dataset="cases.yaml"': "dataset: 'cases.yaml' is no .jsonl, .json or .csv file",
+    'dataset="./none"': "./none: there is no such file in ",
+    'dataset="data\\\\none.tsv"': r"data\none.tsv: there is no such file in ",
+    'dataset="none.yaml"': "BRAINTRUST_API_KEY; and no file none.yaml is in ",
+    'dataset="data/none"': "BRAINTRUST_API_KEY; and no file data/none is in ",
     "dataset=3": "dataset: 3 is not a name",
     'dataset="cases.jsonl", datset="x"': "the marker braintrust has no keyword 'da",
     'dataset="cases.jsonl", id_field="level"': "cases.jsonl:2: id_field 'level' has no",
@@ -273,16 +277,19 @@ def test_wrong_markers_are_collection_errors(suite: Suite) -> None:
     """Each is told where pytest tells of what it cannot collect, once, by its text."""
     (suite.folder / "cases.jsonl").write_text(lines(*CAPITALS), encoding="utf-8")
     (suite.folder / "cases.yaml").write_text("- input: 1\n", encoding="utf-8")
+    (suite.folder / "data").mkdir()
     body = "import pytest\n@pytest.mark.braintrust({})\ndef test_it(bt_row): pass\n"
     modules = {
         f"test_{number}": body.format(said) for number, said in enumerate(WRONG_MARKERS)
     }
+    modules["test_name"] = body.format('dataset="geo/capitals"')
     modules["test_more"] = body.format('dataset="cases.jsonl"').replace("bt_row", "")
     ran = suite.write(**modules).with_plugins("xdist").run("-n2")
     assert ran.status == 1, ran.out
     shown, _, _ = ran.out.partition("short test summary info")
     for told in WRONG_MARKERS.values():
         assert told in shown
+    assert "no file geo/capitals" not in shown
     assert shown.count("In test_it: ") == len(modules)
     assert "In test_it: it names a dataset and has no argument bt_row" in ran
     assert "Traceback" not in ran

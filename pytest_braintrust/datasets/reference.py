@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pytest_braintrust.datasets import files
 from pytest_braintrust.errors import DatasetError
@@ -13,6 +15,9 @@ from pytest_braintrust.jsonable import dumps, plain_text
 
 #: The keywords of the marker `braintrust` that are about its dataset.
 KEYWORDS = ("dataset", "version", "limit", "filter", "id_field")
+
+#: How the name of a file of some kind ends: `cases.yaml`.
+_SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,7}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,22 @@ def read(said: Mapping[str, Any]) -> Reference:
         msg = f"version: the file {reference.name} has no versions"
         raise DatasetError(msg)
     return reference
+
+
+def likely_file(name: str, folder: Path) -> Literal["certain", "maybe", "no"]:
+    """Whether somebody who wrote that meant a file.
+
+    Names on Braintrust may have any letters: only what begins as paths do is certain.
+
+    Args:
+        name: What the marker says.
+        folder: What a path would be relative to.
+    """
+    if name.startswith(("./", "../", "/", "~")) or "\\" in name:
+        return "certain"
+    first, slash, _ = name.partition("/")
+    known = slash and (folder / first).is_dir()
+    return "maybe" if known or _SUFFIX.search(name) else "no"
 
 
 def no_file(name: str | bytes) -> DatasetError:

@@ -14,8 +14,8 @@ from test_terminal import in_a_terminal
 from pytest_braintrust.baseline import Baseline
 from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
-from pytest_braintrust.reports import compared, worst
-from pytest_braintrust.reports.lines import Line, fit, width_of
+from pytest_braintrust.reports import compared, sides, worst
+from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
 from pytest_braintrust.reports.scales import scale_for
 from pytest_braintrust.store.connection import Store, open_store
 
@@ -239,6 +239,47 @@ def test_a_difference_far_into_a_line_is_shown() -> None:
     assert old == "…" + "x" * 20 + "old answer"
     assert new == "…" + "x" * 20 + "new answer"
     assert worst.beside("short", "shirt", 70) == ("short", "shirt")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("exact", 5),
+        ("正確さ", 6),
+        ("e\u0301clair", 6),
+        ("\u0e01\u0e31\u0e19", 2),  # a vowel above, of no combining class
+        ("\u1112\u1161\u11ab", 2),  # a Korean syllable in its parts
+        ("so\u00adft\u200b", 5),
+        ("👍🏽", 2),
+        ("\u2764\ufe0f \u2b50\ufe0f", 5),
+        ("👨\u200d👩\u200d👧", 2),
+    ],
+)
+def test_text_is_as_wide_as_a_terminal_draws_it(text: str, columns: int) -> None:
+    """Whatever it is made of, so that what stands beside it lines up."""
+    assert width_of(text) == columns
+    assert padded(text, 10) + "|" == text + " " * (10 - columns) + "|"
+    assert fitted(text * 9, columns * 3 + 1) == text * 3 + "…"
+
+
+def test_what_is_drawn_as_one_is_not_torn_apart() -> None:
+    """Where two texts stand side by side."""
+    hand = "👍🏽"
+    first, second = sides.beside(hand * 15, "", 43)
+    assert first.text == f"{hand * 10} <"
+    assert second.text == f"{hand * 5}{' ' * 10} <"
+
+
+def test_long_text_is_broken_by_its_width() -> None:
+    """Wide characters count twice, and a long address stays beside its label."""
+    shown = [each.text for each in fit(Line("changed: " + "日本語 " * 12), 40)]
+    assert [width_of(each) for each in shown] == [36, 36, 22]
+    address = "https://" + "x" * 90
+    told = Line(f"page        {address} and more", hang=12)
+    assert [each.text for each in fit(told, 80)] == [
+        f"page        {address}",
+        "            and more",
+    ]
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,21 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 #: A number stays beside what it counts.
 _BESIDE_NUMBER = re.compile(r"(?<!\S)([\d,]+) (?=\w)")
+
+#: A word, and the blanks before it.
+_WORDS = re.compile("( *)([^ ]+)")
+
+#: Categories of characters that take no column: what is drawn over another one, and
+#: marks that are not drawn. The vowels and ends of a Korean syllable in parts, too.
+_NOTHING, _SOFT_HYPHEN, _JAMO = ("Mn", "Me", "Cf"), "\u00ad", ("\u1160", "\u11ff")
+#: What joins emoji into one, what makes one of a letter, and colours of skin.
+_JOINER, _AS_EMOJI, _SKINS = (
+    "\u200d",
+    "\ufe0f",
+    "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff",
+)
+#: Columns of a character of Chinese, Japanese and Korean, and of an emoji.
+_WIDE = 2
 
 #: What a sentence keeps of a foreign text, and a heading of a foreign name.
 _LONGEST_TEXT, _LONGEST_NAME = 1_000, 120
@@ -52,12 +66,13 @@ def name_of(text: str) -> str:
 
 def fitted(text: str, width: int) -> str:
     """Text cut to a width on the screen, with a mark where it was cut."""
-    if width_of(text) <= width:
-        return text
-    kept = text[: max(1, width - 1)]
-    while len(kept) > 1 and width_of(kept) > width - 1:
-        kept = kept[:-1]
-    return kept + "…"
+    kept = 1
+    for place, end in enumerate(_ends(text), 1):
+        if end > width:
+            return text[:kept] + "…"
+        if end < width:
+            kept = place
+    return text
 
 
 def padded(text: str, width: int) -> str:
@@ -66,14 +81,36 @@ def padded(text: str, width: int) -> str:
 
 
 def width_of(text: str) -> int:
-    """How many columns a text takes on the screen."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
+    """How many columns a text takes on the screen.
+
+    As terminals count that draw what belongs together as one: an accent and its letter,
+    an emoji with its colour of skin, a family that is joined of several.
+    """
+    return len(text) if text.isascii() else max(_ends(text))
+
+
+def _ends(text: str) -> Iterator[int]:
+    """How wide a text is up to each character."""
+    width, last, joined = 0, 0, False
+    for character in text:
+        columns = _columns(character)
+        if joined or (character in _SKINS and last == _WIDE):
+            columns = 0
+        elif character == _AS_EMOJI and last == 1:
+            # What was drawn as a letter is an emoji by this, and as wide as those.
+            columns = 1
+        joined = character == _JOINER
+        width += columns
+        last = columns or last
+        yield width
 
 
 def _columns(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in _NOTHING and character != _SOFT_HYPHEN:
         return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    if _JAMO[0] <= character <= _JAMO[1]:
+        return 0
+    return _WIDE if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def fit(line: Line, width: int) -> Iterator[Line]:
@@ -88,11 +125,14 @@ def fit(line: Line, width: int) -> Iterator[Line]:
 
 
 def _broken(text: str, width: int, hang: int) -> Iterator[str]:
-    parts = textwrap.wrap(
-        _BESIDE_NUMBER.sub("\\1\u00a0", text),
-        max(width, hang + _NARROWEST),
-        subsequent_indent=" " * hang,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return (part.replace("\u00a0", " ") for part in parts)
+    width, line = max(width, hang + _NARROWEST), ""
+    for gap, word in _WORDS.findall(_BESIDE_NUMBER.sub("\\1\u00a0", text)):
+        longer = f"{line}{gap}{word}"
+        # What is too long for every line stands beside its label, not below it.
+        alone = width_of(line + gap) <= hang and hang + width_of(word) > width
+        if not line or alone or width_of(longer) <= width:
+            line = longer
+        else:
+            yield line.replace("\u00a0", " ")
+            line = " " * hang + word
+    yield line.replace("\u00a0", " ")

@@ -62,12 +62,11 @@ def _pairs(
 
 def _chunks(line: str, half: int) -> list[str]:
     """A line in parts that are as wide as one side."""
-    parts, part, width = [], "", 0
+    parts, part = [], ""
     for character in line:
-        columns = width_of(character)
-        if width + columns > half:
+        # Of the whole part: what is drawn as one with the last is not wider with it.
+        if width_of(part + character) > half:
             parts.append(part)
-            part, width = "", 0
+            part = ""
         part += character
-        width += columns
     return [*parts, part]

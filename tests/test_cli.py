@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import Command, Suite
 from fake_braintrust import FakeBraintrust
+from made_runs import Told, store_run
 from stored import a_row, a_store, add, rows
 from test_recording import CAPITALS
 
@@ -293,10 +294,66 @@ def test_a_table_gives_way_where_it_may() -> None:
 def test_scores_that_have_no_room_are_counted() -> None:
     """None is shown by half, unless there is no room for one."""
     text = "exact 0.500  close 0.250  pass 1.000"
-    assert first_parts(text, 36) == text
-    assert first_parts(text, 35) == "exact 0.500  close 0.250  +1"
-    assert first_parts(text, 20) == "exact 0.500  +2"
-    assert first_parts(text, 8) == "exact 0…"
+    assert first_parts(text, 36, 4) == text
+    assert first_parts(text, 35, 4) == "exact 0.500  close 0.250  +1"
+    assert first_parts(text, 20, 4) == "exact 0.500  +2"
+    assert first_parts(text, 14, 4) == "exa… 0.500  +2"
+    assert first_parts(text, 8, 4) == "exact 0…"
+    assert first_parts("", 8, 4) == ""
+
+
+def test_of_many_scores_the_first_are_shown() -> None:
+    """However much room there is; for one alone its own room is taken."""
+    text = "a 0.500  b 0.250  c 1.000"
+    assert first_parts(text, 99, 1) == "a 0.500  +2"
+    assert first_parts(text, 99, 2) == text
+    column = Column("scores", least=18, parts=1)
+    assert list(table((column, Column("n")), [[text, "1"]], None)) == [
+        "scores       n",
+        "a 0.500  +2  1",
+    ]
+
+
+def test_columns_that_others_say_too_are_left_out_first() -> None:
+    """Before a name is cut so that nobody could ask for it."""
+    columns = (
+        Column("name", least=8, middle=True),
+        Column("branch", least=4, dispensable=True),
+        Column("commit", dispensable=True),
+        Column("n"),
+    )
+    rows = [["main-1234567", "main", "1234567", "1"]]
+    titles = {width: next(iter(table(columns, rows, width))) for width in (27, 20, 10)}
+    assert titles[27].split() == ["name", "bra…", "commit", "n"]
+    assert titles[20].split() == ["name", "bran…", "n"]
+    assert titles[10].split() == ["name", "n"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"), [("80", 5), ("60", 2), ("20", 1), ("", 8)]
+)
+def test_scores_have_columns_while_the_test_has_room(
+    command: Command,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+    shown: int,
+) -> None:
+    """Its node id is there to be copied; which scores have none is said."""
+    names = [f"s{each}" for each in range(9)]
+    store = a_store(folder)
+    store_run(store, [Told("test_it", dict.fromkeys(names, 0.5))])
+    store.close()
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    else:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    said = command("show").out
+    heads = next(e for e in said.splitlines() if e.startswith("out")).split()[1:-1]
+    assert heads == names[:shown]
+    left = ", ".join([*names[shown:], "pass"])
+    told = f"not shown: {left}; --output and --json have all"
+    assert told in " ".join(said.split())
 
 
 @pytest.mark.parametrize("width", range(2, 12))

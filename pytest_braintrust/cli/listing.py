@@ -24,14 +24,17 @@ _EXAMPLES = """\
   pytest-braintrust list --limit 0 --json       all of them, for a program
 """
 
+#: Scores that are shown of a run; `show`, `history` and --json have all.
+_SCORES = 4
 _COLUMNS = (
     Column("EXPERIMENT", least=24, middle=True),
     Column("PROJECT", least=6),
-    Column("BRANCH", least=6),
-    Column("COMMIT"),
+    # Most names have both.
+    Column("BRANCH", least=6, dispensable=True),
+    Column("COMMIT", dispensable=True),
     Column("WHEN"),
     Column("PASSED", right=True),
-    Column("SCORES", least=16, parts=True),
+    Column("SCORES", least=18, parts=_SCORES),
     Column("SENT", right=True),
 )
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TextIO
 
@@ -18,8 +19,8 @@ from pytest_braintrust.reports.lines import Line, fit, fitted, plain, width_of
 _LOOKED_AT = 500
 _GAP = "  "
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "bold": 1}
-#: No column becomes narrower than this.
-_NARROWEST = 3
+#: No column becomes narrower than this, and none is as wide as that.
+_NARROWEST, _ENDLESS = 3, sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ class Column:
     least: int = 0
     #: Whether the middle of a long text is left out, not its end.
     middle: bool = False
-    #: Whether it has parts, and the last of them are left out and counted.
-    parts: bool = False
+    #: How many parts it shows, if it has some: the others are left out and counted.
+    parts: int = 0
     right: bool = False
+    #: Whether it is left out where the others would have no room: the last one first.
+    dispensable: bool = False
 
 
 def prepare() -> None:
@@ -91,13 +94,35 @@ def table(
     if not first:
         return
     natural = [
-        max(width_of(column.title), *(width_of(row[place]) for row in first))
+        max(width_of(text) for text in (column.title, *_texts(column, place, first)))
         for place, column in enumerate(columns)
     ]
-    widths = _shared(columns, natural, width)
+    kept = _kept(columns, natural, width)
+    columns = [columns[place] for place in kept]
+    widths = _shared(columns, [natural[place] for place in kept], width)
     yield _line(columns, widths, [column.title for column in columns])
     for row in chain(first, coming):
-        yield _line(columns, widths, row)
+        yield _line(columns, widths, [row[place] for place in kept])
+
+
+def _texts(column: Column, place: int, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """What a column shows where it has all the room that it can take."""
+    cut = _cut(column)
+    return (cut(row[place], _ENDLESS) for row in rows)
+
+
+def _kept(
+    columns: Sequence[Column], natural: Sequence[int], width: int | None
+) -> list[int]:
+    """The places of the columns that are shown: all where they have room."""
+    kept = list(range(len(columns)))
+    for place in reversed(kept.copy()):
+        least = [min(columns[at].least or natural[at], natural[at]) for at in kept]
+        if width is None or sum(least) + len(_GAP) * (len(least) - 1) <= width:
+            break
+        if columns[place].dispensable:
+            kept.remove(place)
+    return kept
 
 
 def _shared(
@@ -140,17 +165,26 @@ def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) 
 def _cut(column: Column) -> Callable[[str, int], str]:
     if column.middle:
         return middle
-    return first_parts if column.parts else fitted
+    return partial(first_parts, most=column.parts) if column.parts else fitted
 
 
-def first_parts(text: str, width: int) -> str:
+def first_parts(text: str, width: int, most: int) -> str:
     """As many parts of a text as fit, and how many there are besides."""
     parts = text.split(_GAP)
-    for left in range(len(parts)):
-        shown = parts[: len(parts) - left] + [f"+{left}"] * bool(left)
+    # To say that one is left out takes the room of that one.
+    fewest = len(parts) - most if len(parts) > most + 1 else 0
+    for left in range(fewest, len(parts)):
+        shown = parts[: len(parts) - left] + _more(left)
         if width_of(_GAP.join(shown)) <= width:
             return _GAP.join(shown)
-    return fitted(text, width)
+    name, blank, number = parts[0].rpartition(" ")
+    end = _GAP.join([blank + number, *_more(len(parts) - 1)])
+    room = width - width_of(end)
+    return f"{fitted(name, room)}{end}" if name and room > 1 else fitted(text, width)
+
+
+def _more(left: int) -> list[str]:
+    return [f"+{left}"] if left else []
 
 
 def middle(text: str, width: int) -> str:

@@ -28,7 +28,7 @@ from pytest_braintrust.comparison.alone import measure
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
-from pytest_braintrust.reports.lines import Line, fitted, padded, plain
+from pytest_braintrust.reports.lines import Line, fit, fitted, name_of, padded, plain
 from pytest_braintrust.reports.scales import means
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store import browsing, reading
@@ -44,8 +44,12 @@ _EXAMPLES = """\
 """
 _LIMIT = 20
 _LABEL = 12
-#: Scores that have a column of their own; --json has all.
+#: Scores that have a column of their own, at most.
 _SCORES = 8
+#: Columns of an outcome and of a score, with the gap beside it; of a test at least.
+_OUTCOME, _SCORE, _TEST = 9, 7, 36
+#: No line is broken where the output goes to a file.
+_WIDE = 10_000
 #: Of one field, with --output.
 _LINES = 20
 _FIELDS = ("input", "output", "expected", "error")
@@ -168,17 +172,29 @@ def _metrics(metrics: Mapping[str, Estimate]) -> Iterator[Line]:
 
 
 def _row_table(rows: Iterator[SeenRow], scores: list[ScoreSummary]) -> Iterator[str]:
-    names = [each.name for each in scores[:_SCORES]]
+    width = screen_width()
+    names = [each.name for each in scores[: _shown(width)]]
     columns = (
         Column("outcome"),
         *(Column(name, least=5, right=True) for name in names),
-        Column("test", least=20, middle=True),
+        Column("test", least=_TEST, middle=True),
     )
     cells = (
         [each.outcome, *(_number(each.scores.get(name)) for name in names), each.test]
         for each in rows
     )
-    return table(columns, cells, screen_width())
+    yield from table(columns, cells, width)
+    if left := [name_of(each.name) for each in scores[len(names) :]]:
+        told = f"not shown: {', '.join(left)}; --output and --json have all"
+        yield from (each.text for each in fit(Line(told), width or _WIDE))
+
+
+def _shown(width: int | None) -> int:
+    """How many scores have room beside the test, which is there to be copied."""
+    if width is None:
+        return _SCORES
+    room = (width - _OUTCOME - _TEST) // _SCORE
+    return max(1, min(room, _SCORES))
 
 
 def _number(value: float | None) -> str:

@@ -17,8 +17,10 @@ _WORDS = r"(?:key|token|secret|passw|passphrase|pwd|credential|auth|cookie|sessi
 #: The name of an option whose value is the next argument.
 _OPTION = re.compile(rf"-[\w.-]*{_WORDS}[\w.-]*", re.IGNORECASE)
 #: A name and its value, as in `a=b`, `"a": "b"` and a header; not a node id's `a::b`.
+#: Names are looked at from their start alone: else ten thousand characters of one, as
+#: an experiment may have, take seconds.
 _ASSIGNED = re.compile(
-    rf"([\w.-]*{_WORDS}[\w.-]*[\"']?\s*(?:=|:\s)\s*[\"']?)"
+    rf"(?<![\w.-])(?=[\w.-]*{_WORDS})([\w.-]+[\"']?\s*(?:=|:\s)\s*[\"']?)"
     r"(?:(?:bearer|basic|token)\s+)?[^\s\"'&;,]+",
     re.IGNORECASE,
 )

@@ -175,6 +175,14 @@ def test_arguments_are_kept_without_secrets(
     assert redacting.arguments(given, "the-key-itself") == (kept or given)
 
 
+def test_a_long_argument_takes_no_time(suite: Suite) -> None:
+    """A secret's name is looked for once in each word, not from each of its letters."""
+    ran = suite.write(test_geo=CAPITALS).run(f"--braintrust-experiment={'x' * 100_000}")
+    assert ran.status == 0
+    (experiment,) = ran.experiments()
+    assert len(experiment["name"]) == 100_000
+
+
 # ----------------------------------------------------------------------- what rows may say
 
 STRICT = """\

@@ -37,6 +37,18 @@ _FIELDS = (
 )
 _FURTHER = ("origin",)
 
+#: What is a text among the facts of a commit.
+_COMMIT_TEXTS = {
+    "commit",
+    "branch",
+    "tag",
+    "author_name",
+    "author_email",
+    "commit_message",
+    "commit_time",
+    "git_diff",
+}
+
 #: Characters of an input that stand for the test in tables.
 _IDENTITY = 120
 
@@ -86,6 +98,15 @@ def identity(event: Mapping[str, Any]) -> str:
     attributes = event["span_attributes"]
     name = attributes.get("name") if isinstance(attributes, dict) else None
     return _text(name) or str(event["id"])
+
+
+def repo_info(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The facts of a commit, without those that are of another type than ours."""
+    return {
+        name: each
+        for name, each in told.items()
+        if name not in _COMMIT_TEXTS or isinstance(each, str)
+    } or None
 
 
 def _outcome(told: object, event: Mapping[str, Any]) -> str:

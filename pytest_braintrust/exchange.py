@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from pytest_braintrust import __version__
 from pytest_braintrust.datasets.rows import decoded
-from pytest_braintrust.decoding import decode, is_root
+from pytest_braintrust.decoding import decode, is_root, repo_info
 from pytest_braintrust.errors import ExchangeError
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.locks import locked
@@ -281,7 +281,7 @@ def _incoming(facts: object) -> Incoming:
         created_at=_moment(told, "created_at") or 0.0,
         finished_at=_moment(told, "finished_at"),
         exit_status=_maybe(told, "exit_status", int),
-        repo_info=_maybe(told, "repo_info", dict),
+        repo_info=repo_info(_maybe(told, "repo_info", dict) or {}),
         metadata=_maybe(told, "metadata", dict),
         tests=_counts(_maybe(told, "tests", dict) or {}),
         api_url=text["api_url"],

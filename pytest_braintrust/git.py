@@ -7,6 +7,7 @@ a repository is told by None.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections import deque
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ def repo_info(root: Path, environ: Mapping[str, str] = os.environ) -> RepoInfo |
     return info
 
 
+_COMMIT = re.compile(r"[0-9a-f]{4,64}")
+
 #: The branch that a CI's change is to go into, and what a project's main one is called.
 _TARGET_VARIABLES = (
     "GITHUB_BASE_REF",
@@ -83,6 +86,9 @@ def ancestors(root: Path, commit: str | None = None, *, most: int = 2_000) -> li
     merge, the branch that was merged into, goes before the others.
     """
     start = commit or "HEAD"
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        # From elsewhere, it may be anything: an option of git that writes a file too.
+        return []
     told = _git(root, "rev-list", "--parents", f"--max-count={most}", start, "--")
     lines = [line.split() for line in told.splitlines()] if told else []
     parents = {commit: before for commit, *before in lines}

@@ -17,7 +17,7 @@ from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.btql import Line
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
-from pytest_braintrust.decoding import decode, is_root
+from pytest_braintrust.decoding import decode, is_root, repo_info
 from pytest_braintrust.ends import End
 from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
@@ -255,7 +255,7 @@ def _incoming(
         name=there.name,
         created_at=created,
         finished_at=created,
-        repo_info=mapping(there.raw, "repo_info") or None,
+        repo_info=repo_info(mapping(there.raw, "repo_info")),
         metadata=metadata,
         api_url=client.connection.api_url,
         project_id=project_id,

@@ -6,6 +6,7 @@ action that sends an answer of the real call applies that call first.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
@@ -227,12 +228,15 @@ def deep_json(depth: int = 100_000) -> Action:
 
 
 def changed(change: Callable[[Any], Any]) -> Action:
-    """The real answer's JSON, changed."""
+    """The real answer's JSON, changed; of a page each line."""
 
     def act(exchange: Exchange) -> None:
         real = exchange.apply()
-        body = json.dumps(change(json.loads(real.body))).encode()
-        exchange.send(replace(real, body=body))
+        headers = {**real.headers}
+        zipped = headers.pop("Content-Encoding", None)
+        lines = (gzip.decompress(real.body) if zipped else real.body).splitlines()
+        told = [json.dumps(change(json.loads(line))).encode() for line in lines]
+        exchange.send(Answer(real.status, b"\n".join(told), headers))
 
     return act
 

@@ -5,12 +5,13 @@ Between pytest's options and the pure functions of `comparison` and `gates`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust import baseline, gates
+from pytest_braintrust import baseline, gates, naming
 from pytest_braintrust.baseline import Baseline, How, Subject
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
@@ -148,9 +149,11 @@ class Coming:
     def late(self, project: str) -> str:
         """What is said where it did not arrive in time."""
         name = f"{project}/{self.name}"
-        return (
-            f"{name} did not arrive in time; get it with: pytest-braintrust pull {name}"
-        )
+        told = naming.short(name)
+        # A name that a shell or a terminal would not take as it is may be anybody's.
+        exact = name if told == name else f"{project}/{self.remote_id}"
+        command = f"pytest-braintrust pull {shlex.quote(exact)}"
+        return f"{told} did not arrive in time; get it with: {command}"
 
 
 @dataclass(slots=True)

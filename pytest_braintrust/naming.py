@@ -213,5 +213,6 @@ _LIST = "`pytest-braintrust list` shows what there is"
 
 
 def short(text: str) -> str:
-    """A name as an error tells it: nobody reads ten thousand characters."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    """A name as an error tells it, for a terminal and for somebody who reads it."""
+    shown = "".join(each if each.isprintable() else " " for each in text[:_SHOWN])
+    return shown if len(text) <= _SHOWN else shown[:-1] + "…"

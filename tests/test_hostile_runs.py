@@ -21,6 +21,7 @@ from fake_braintrust import (
     answer,
     changed,
     deep_json,
+    hang,
     html,
 )
 from fake_braintrust.faults import CONTROL
@@ -142,8 +143,10 @@ DEEP = json.loads("[" * 500 + "]" * 500)
 #: By name, an answer of the server to every call but the first, which asks whether it
 #: is Braintrust at all.
 HOSTILE: Mapping[str, Callable[[], Action]] = {
+    "control characters": lambda: longer(CONTROL),
     "control characters in all": lambda: longer(CONTROL, re.compile("")),
     "10,000 characters": lambda: longer("x" * 10_000),
+    "mark-up": lambda: longer("> <img src=x> @all"),
     "surrogates": lambda: longer("\ud800\udfff\udc80"),
     "surrogates in all": lambda: longer("\ud800", re.compile("")),
     "strange commits": lambda: commit_of(
@@ -204,6 +207,7 @@ def test_a_run_against_a_hostile_server(
     assert f"{ROWS} collected = 3 passed + 1 failed" in ran.section
     markdown = (told.folder / "it.md").read_text()
     assert not FORBIDDEN.search(markdown)
+    assert "> <img" not in markdown
     for words in ("list", "show latest", "show latest --output", "diff latest latest"):
         assert ask(*words.split()).status == 0, words
     for words in ("push", "pull suite/latest"):
@@ -214,6 +218,23 @@ def test_a_run_against_a_hostile_server(
         assert ask(*words.split()).status == 0, words
     for words in ("diff latest", "history", "gate latest --fail-on-regression"):
         assert ask(*words.split()).status in {0, 1, 2}, words
+
+
+def test_names_of_baselines_are_safe_to_print(
+    told: Suite, server: FakeBraintrust
+) -> None:
+    """In the command that gets one that is late, and where a misspelt one is told."""
+    server.faults.add(Fault(longer(f"'; echo {CONTROL}"), path="/v1/experiment$"))
+    server.faults.add(Fault(hang(600), path="/btql", times=None))
+    late = quiet(told.run("--braintrust-flush-timeout=1"))
+    (experiment, *_) = server.experiments
+    command = f"get it with: pytest-braintrust pull suite/{experiment['id']}"
+    assert command in " ".join(late.section.split())
+    shutil.rmtree(told.folder / ".braintrust")
+    server.faults.add(Fault(longer(CONTROL), path="/v1/experiment$"))
+    misspelt = quiet(told.run(f"--braintrust-baseline={experiment['name']}~x"))
+    assert misspelt.status == pytest.ExitCode.USAGE_ERROR
+    assert "there is no experiment" in misspelt.err
 
 
 def test_a_commit_of_elsewhere_is_no_option_of_git(
@@ -236,3 +257,66 @@ def test_a_commit_of_elsewhere_is_no_option_of_git(
     assert ask("pull", "suite/latest").status == 0
     assert ask("diff", "latest").status in {0, 2}
     assert not (suite.folder / "written").exists()
+
+
+# ------------------------------------------------------------------- what a suite says
+
+STRANGE = """\
+import pytest
+
+SIDE = {side}
+LONG, LOUD = "x" * 10_000, "a" + {loud!r} + "\\t"
+STRANGE = [
+    *(LONG, LOUD, LONG + LOUD, "n\\x00l", "../../etc/passwd", "a/b", "<b>`|*"),
+    *("%s{{0}}", "-o", " ", "\\u0e01" * 3_000, "\\u00e9" * 5_000, "@all"),
+]
+
+@pytest.mark.parametrize("q", STRANGE, ids=lambda q: q)
+def test_it(bt_score, q):
+    name = q[:200].strip() or "none"
+    scores = {{"exact": SIDE, name: 0.5}}
+    bt_score(output=q if SIDE else q[::-1], scores=scores, metadata={{name: q}})
+    with bt_score.row(q) as row:
+        row(output=q, scores={{"exact": SIDE}}, tags=[name])
+"""
+
+
+def test_strange_tests_against_a_server(suite: Suite, ask: Command) -> None:
+    """Node ids, parameters, scores, projects and names of any length and kind."""
+    suite.ini(
+        "disable_test_id_escaping_and_forfeit_all_rights_to_community_support = 1"
+    )
+    names = (
+        f"--braintrust-experiment=e{'x' * 10_000}",
+        f"--braintrust-project=p{CONTROL}",
+    )
+    for side in (1, 0):
+        suite.write(test_it=STRANGE.format(side=side, loud=CONTROL))
+        ran = suite.run(*names, "--braintrust-markdown=it.md", "--junitxml=it.xml")
+        assert ran.status == 0, ran.out[-3000:]
+        assert not FORBIDDEN.search(ran.section)
+        assert not FORBIDDEN.search((suite.folder / "it.md").read_text())
+        assert "13 collected = 13 passed" in ran.section
+        assert "26 recorded = 26 sent + 0 pending" in ran.section
+    assert "regressed" in ran.section
+    for words in (
+        "list",
+        "list --json",
+        "show latest --limit 0",
+        "show latest --limit 0 --output",
+        "show latest --json",
+        "diff latest",
+        "diff latest --output --worse",
+        "diff latest~1 latest --json",
+        "history",
+        "history --json",
+        "push",
+        "export latest -o it.jsonl",
+        "import it.jsonl",
+    ):
+        assert ask(*words.split()).status == 0, words
+    assert ask("gate", "latest", "--fail-on-regression").status == 1
+    assert ask("pull", f"p{CONTROL}/latest").status == 0
+    for name in (f"\x1b[2J{'x' * 10_000}", f"p/{CONTROL}"):
+        assert ask("show", name).status == 2
+        assert ask("pull", name).status == 2

@@ -7,13 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from typing import TextIO
 
 from pytest_braintrust.jsonable import clean
-from pytest_braintrust.reports.lines import Line, fit, fitted, plain, width_of
+from pytest_braintrust.reports.lines import Line, fit, fitted, plain, safe, width_of
 
 #: A table is fitted to this many of its rows; those that follow stream by.
 _LOOKED_AT = 500
@@ -72,7 +72,7 @@ def show(lines: Iterable[Line]) -> None:
     """Print lines as a report has them, with colour where a terminal shows it."""
     width = screen_width()
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for line in lines:
+    for line in map(safe, lines):
         for part in fit(line, width) if width is not None else (line,):
             colour = _COLOURS.get(part.style) if coloured else None
             print(f"\x1b[{colour}m{part.text}\x1b[0m" if colour else part.text)
@@ -93,6 +93,7 @@ def table(
     first = list(islice(coming, _LOOKED_AT))
     if not first:
         return
+    columns = [replace(each, title=plain(each.title)) for each in columns]
     natural = [
         max(width_of(text) for text in (column.title, *_texts(column, place, first)))
         for place, column in enumerate(columns)

@@ -62,7 +62,7 @@ def base_text(judged: Judgement) -> str:
     if judged.baseline is not None:
         name = name_of(judged.baseline.name)
         return f"{name} ({_HOW[judged.baseline.how]})"
-    return f"none: {judged.why_none}" if judged.why_none else ""
+    return f"none: {short(judged.why_none)}" if judged.why_none else ""
 
 
 def headline(comparison: RunComparison) -> Line:

@@ -54,6 +54,11 @@ def plain(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
+def safe(line: Line) -> Line:
+    """The same line, whatever foreign text came into it."""
+    return replace(line, text=plain(line.text))
+
+
 def short(text: str) -> str:
     """The same, and not longer than somebody would read."""
     return fitted(plain(text), _LONGEST_TEXT)

@@ -60,7 +60,7 @@ def _lines(report: RunReport) -> Iterator[str]:
 def _experiment(each: ExperimentReport) -> Iterator[str]:
     name = _text(each.name)
     if each.url and each.rows.sent:
-        name = f"[{name}](<{plain(each.url)}>)"
+        name = _link(name, each.url)
     yield f"### {_text(each.project)}: {name}"
     yield ""
     judged = each.judgement
@@ -94,7 +94,7 @@ def _beside(judged: Judgement, comparison: RunComparison) -> Iterator[str]:
     yield ""
     base = _text(compared.base_text(judged) or comparison.base.name)
     if comparison.base.url:
-        base = f"[{base}](<{plain(comparison.base.url)}>)"
+        base = _link(base, comparison.base.url)
     yield f"Compared with {base}."
     yield ""
     yield "| score | then | now | change | 95 % interval | better | worse | verdict |"
@@ -151,6 +151,13 @@ def _worst(details: Sequence[Detail], total: int) -> Iterator[str]:
 def _text(text: str) -> str:
     """Text of foreign origin, so that none of it is Markdown, HTML or a mention."""
     return _SPECIAL.sub(r"\\\1", plain(text)).replace("@", "@\u200b")
+
+
+def _link(text: str, url: str) -> str:
+    """A link whose address ends where it should."""
+    for each, escaped in (("<", "%3C"), (">", "%3E"), ("\\", "%5C"), (" ", "%20")):
+        url = url.replace(each, escaped)
+    return f"[{text}](<{plain(url)}>)"
 
 
 def _code(text: str) -> str:

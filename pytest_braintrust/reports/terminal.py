@@ -15,6 +15,7 @@ from pytest_braintrust.reports.lines import (
     name_of,
     padded,
     plain,
+    safe,
     short,
     width_of,
 )
@@ -33,12 +34,13 @@ _NOTES = 3
 def render(report: RunReport, *, width: int, quiet: bool = False) -> list[Line]:
     """The lines of the section; two where pytest was asked to be quiet."""
     lines = _quiet(report) if quiet else _full(report, width)
-    return [part for line in lines for part in fit(line, width)]
+    return [part for line in lines for part in fit(safe(line), width)]
 
 
 def trouble(report: RunReport, *, width: int) -> list[Line]:
     """The lines of what went wrong, for a run that is to have no section."""
-    return [part for line in _named(warnings(report)) for part in fit(line, width)]
+    lines = _named(warnings(report))
+    return [part for line in lines for part in fit(safe(line), width)]
 
 
 def warnings(report: RunReport) -> Iterator[Line]:

@@ -78,6 +78,21 @@ def test_the_headline_says_better_or_worse(
     assert lines(found)[0] == headline
 
 
+def test_a_score_that_no_test_has_in_both_runs_is_shown_all_the_same(
+    store: Store,
+) -> None:
+    """New or not: what this run came to is not to be asked for elsewhere."""
+    then = [Told("a", {"exact": 1.0})]
+    found = judged(store, then, [Told("b", {"exact": 0.5, "tone": 0.25}, input=1)])
+    assert lines(found)[:5] == [
+        "not measurable: no test is in both runs",
+        "score        then    now  change  95 % interval  better worse",
+        "exact           -  0.500       -                               no test in both",
+        "tone            -  0.250       -                               new",
+        "pass            -  1.000       -                               no test in both",
+    ]
+
+
 def test_within_noise_says_what_would_be_seen_and_what_it_takes(store: Store) -> None:
     """At the level that is left beside the other scores."""
     then = [Told(f"t{i}", {"exact": i % 2}) for i in range(30)]

@@ -133,7 +133,9 @@ def _narrowed(judged: Judgement, names: Sequence[str]) -> Judgement:
         scores_new=(),
         scores_gone=(),
     )
-    return replace(judged, comparison=narrow)
+    alone = judged.measures
+    scores = {n: each for n, each in alone.scores.items() if n in names}
+    return replace(judged, comparison=narrow, measures=replace(alone, scores=scores))
 
 
 def _lines(

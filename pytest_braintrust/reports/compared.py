@@ -105,6 +105,8 @@ def unmeasurable(comparison: RunComparison) -> str:
                 f"{counts.errored} of {_tests(counts.tests)} errored {when}, more than "
                 f"{ERRORED_AT_MOST:.0%}"
             )
+    if not comparison.shared:
+        return "no test is in both runs"
     if not comparison.scores:
         return "no score is in both runs"
     return "it takes two tests with a score that both runs have"

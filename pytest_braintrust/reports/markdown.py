@@ -12,7 +12,7 @@ from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
-from pytest_braintrust.reports.table import span
+from pytest_braintrust.reports.table import span, uncompared
 from pytest_braintrust.reports.terminal import some_rows, tests_text
 from pytest_braintrust.reports.worst import beside, losses
 
@@ -101,9 +101,9 @@ def _beside(judged: Judgement, comparison: RunComparison) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | :---: | ---: | ---: | --- |"
     for each in comparison.measures:
         yield _row(each)
-    for name in comparison.scores_new:
-        if (found := judged.measures.scores.get(name)) is not None:
-            yield f"| {_text(name)} | | {found.mean or 0:.3f} | | | | | new |"
+    alone = judged.measures.scores
+    for name, why in uncompared(comparison, alone).items():
+        yield f"| {_text(name)} | | {alone[name].mean or 0:.3f} | | | | | {why} |"
     yield ""
     for line in compared.words(comparison, judged.measures.scores):
         yield f"- {_text(line.text)}"

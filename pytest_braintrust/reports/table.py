@@ -15,6 +15,8 @@ STYLES: Mapping[Verdict, str] = {"improved": "green", "regressed": "red"}
 
 #: The columns beside the name, and those of the name at least and at most.
 _NUMBERS, _NARROWEST, _WIDEST = 64, 10, 40
+#: The columns between the means and the verdict.
+_BEFORE_VERDICT = 31
 _HEAD = "   then    now  change  95 % interval  better worse"
 
 
@@ -79,11 +81,22 @@ def _compared(each: Measure) -> _Row:
 
 
 def _new(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterable[_Row]:
-    for name in comparison.scores_new:
-        if name in alone:
-            yield _Row(
-                plain(name), f"{_means(None, alone[name].mean, None)}{'new':>34}"
-            )
+    for name, why in uncompared(comparison, alone).items():
+        means = _means(None, alone[name].mean, None)
+        yield _Row(plain(name), f"{means}{' ' * _BEFORE_VERDICT}{why}")
+
+
+def uncompared(
+    comparison: RunComparison, alone: Mapping[str, Estimate]
+) -> dict[str, str]:
+    """The scores that the run has and the comparison not, and why not."""
+    compared = {each.name for each in comparison.scores}
+    new = set(comparison.scores_new)
+    return {
+        name: "new" if name in new else "no test in both"
+        for name in alone
+        if name not in compared
+    }
 
 
 def _means(

@@ -148,16 +148,21 @@ class BtScore:
             ValueError: a value is not of these kinds. Nothing of the call is kept,
                 what was said before stays.
         """
-        said = checked(
-            input=input,
-            output=output,
-            expected=expected,
-            scores=scores,
-            metadata=metadata,
-            tags=tags,
-            metrics=metrics,
-            error=error,
-        )
+        __tracebackhide__ = True
+        try:
+            said = checked(
+                input=input,
+                output=output,
+                expected=expected,
+                scores=scores,
+                metadata=metadata,
+                tags=tags,
+                metrics=metrics,
+                error=error,
+            )
+        except ValueError as wrong:
+            # It is the caller's: without lines of ours it ends at theirs.
+            raise wrong.with_traceback(None) from None
         if self._recording is not None:
             self._recording.log(said, self._part)
 
@@ -171,7 +176,11 @@ class BtScore:
         Raises:
             ValueError: as a call does.
         """
-        said = checked(**event)
+        __tracebackhide__ = True
+        try:
+            said = checked(**event)
+        except ValueError as wrong:
+            raise wrong.with_traceback(None) from None
         known_by = "" if name is None else short_name(as_text(name))
         return RowBlock(self._recording, self._find_experiment, known_by, said)
 

@@ -337,3 +337,22 @@ def test_an_error_at_the_call_keeps_what_was_said_before(
     assert off.status == 1
     assert "4 failed, 3 passed" in off
     assert "4 failed, 3 passed" in ran
+
+
+WRONG_ROW = """\
+def test_call(bt_score):
+    bt_score(scores={"exact": 87})
+
+def test_row(bt_score):
+    with bt_score.row("second", scores={"exact": "no"}):
+        pass
+"""
+
+
+def test_a_wrong_value_is_told_at_the_line_that_gave_it(suite: Suite) -> None:
+    """The plugin's own lines would be between the error and who is to mend it."""
+    ran = suite.write(test_wrong=WRONG_ROW).run()
+    assert "\ntest_wrong.py:2: ValueError\n" in ran.out
+    assert "\ntest_wrong.py:5: ValueError\n" in ran.out
+    assert "scoring.py" not in ran.out
+    assert "fields.py" not in ran.row("test_call")["error"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pytest
+from capitals import COUNTRIES, fill
 from conftest import Command, Ran, Said, Suite
 from fake_braintrust import (
     Action,
@@ -27,6 +28,7 @@ from fake_braintrust import (
 from fake_braintrust.faults import CONTROL
 from test_run_facts import git
 
+from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.api.retry import RetryPolicy
 
 #: What no terminal is to see; lines end, and nothing else.
@@ -320,3 +322,57 @@ def test_strange_tests_against_a_server(suite: Suite, ask: Command) -> None:
     for name in (f"\x1b[2J{'x' * 10_000}", f"p/{CONTROL}"):
         assert ask("show", name).status == 2
         assert ask("pull", name).status == 2
+
+
+# ----------------------------------------------------------- the first call, and others
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_server_that_is_hostile_from_the_first_call(
+    suite: Suite, server: FakeBraintrust, ask: Command, name: str
+) -> None:
+    """It is no server of Braintrust's, or one that is kept waiting; so say commands."""
+    suite.write(test_it=SUITE)
+    server.faults.add(Fault(HOSTILE[name](), times=None))
+    ran = quiet(suite.run("--braintrust-flush-timeout=2"))
+    assert ran.status in {1, pytest.ExitCode.USAGE_ERROR}
+    if ran.status == 1:
+        assert len(ran.rows()) == ROWS
+    else:
+        assert "ERROR: braintrust: " in ran.err + ran.out
+    for words in (
+        "dataset list",
+        "dataset pull suite/cases -o cases.jsonl",
+        "dataset push strange.jsonl suite/cases",
+        "access whoami",
+        "access find a@example.com",
+        "access grant-owner a@example.com --yes",
+    ):
+        (suite.folder / "strange.jsonl").write_text('{"input": 1}\n')
+        said = ask(*words.split())
+        assert said.status in {0, 1, 2}, words
+        assert len(said.out + said.err) < 50_000
+
+
+OF_DATASET = """\
+import pytest
+
+@pytest.mark.braintrust(dataset="suite/cases")
+def test_it(bt_row, bt_score): bt_score(output=bt_row.input, scores={"exact": 1})
+"""
+
+
+@pytest.mark.parametrize("name", [each for each in HOSTILE if "commits" not in each])
+def test_a_dataset_of_a_hostile_server(
+    suite: Suite, server: FakeBraintrust, client: BraintrustClient, name: str
+) -> None:
+    """Its cases are run as they are, or the run says why there are none."""
+    fill(client, "suite", "cases", COUNTRIES[:3])
+    suite.write(test_it=OF_DATASET).sends_to(server)
+    server.faults.add(Fault(HOSTILE[name](), path="dataset|btql", times=None))
+    ran = quiet(suite.run("-v", "-rA", "--braintrust-flush-timeout=2"))
+    assert ran.status in {0, 2, 4}
+    if ran.status == 0:
+        assert "3 recorded" in ran.section
+    else:
+        assert "suite/cases" in ran

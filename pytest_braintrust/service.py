@@ -62,6 +62,9 @@ _PAUSE = 1.0
 _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 #: The end of a run is waited for, so that it tries again sooner.
 _DRAINING = RetryPolicy(seconds=60.0)
+#: How long the death of pytest takes to show, and how often that is looked for.
+_GONE_SECONDS, _LOOK_SECONDS = 1.0, 0.02
+
 #: The exit status when something is left, known to `child` too. Not 1: that is
 #: Python's own, for a process that never came to its work.
 LEFT = 3
@@ -351,7 +354,7 @@ def _served(request: Mapping[str, Any], parent: int) -> int:
 
     if request["task"] == "follow":
         return _serve_follow(request, parent, leave)
-    ended = _end_with_input(leave)
+    ended = _end_with_input(parent, leave)
     if request["task"] == "baseline":
         remote_baseline.seek(request, _answer, ended)
     elif request["task"] == "dataset":
@@ -361,13 +364,17 @@ def _served(request: Mapping[str, Any], parent: int) -> int:
     return 0
 
 
-def _end_with_input(leave: Callable[[], object]) -> threading.Event:
+def _end_with_input(parent: int, leave: Callable[[], object]) -> threading.Event:
     """Let this process end when pytest does; answers what a line before that sets."""
     ended = threading.Event()
 
     def wait() -> None:
         while sys.stdin.readline():
             ended.set()
+        # A pytest that is killed closes its files shortly before it is gone.
+        until = monotonic() + _GONE_SECONDS
+        while os.getppid() == parent and monotonic() < until:
+            sleep(_LOOK_SECONDS)
         leave()
 
     threading.Thread(target=wait, daemon=True).start()

@@ -13,6 +13,7 @@ from conftest import Ran, Suite
 from fake_braintrust import FakeBraintrust, Fault
 from fake_braintrust.wire import Exchange
 from test_comparison import written
+from test_delivery import wait_until
 
 
 def elsewhere(suite: Suite) -> None:
@@ -206,6 +207,22 @@ def test_a_server_that_dies_with_the_baseline_is_not_waited_for(
     assert ran.status == 0
     assert "monday did not arrive in time; get it with:" in ran.section
     assert "send with: pytest-braintrust push" in ran.section
+
+
+def test_nothing_is_left_of_a_search_whose_pytest_was_killed(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """No process that goes on, and no folder that was for it."""
+    suite.sends_to(server)
+    run_elsewhere(suite, test_a=written(1))
+    silence = server.faults.add(Fault(fake.hang(600), path="/btql", times=None))
+    suite.write(test_a="import time\ndef test_it(bt_score): time.sleep(600)\n")
+    running = suite.start("--braintrust")
+    server.wait_until(lambda: silence.struck)
+    assert list(suite.temporary.glob("pytest-braintrust-*"))
+    running.kill()
+    running.communicate()
+    wait_until(lambda: not list(suite.temporary.glob("pytest-braintrust-*")))
 
 
 def test_a_baseline_is_asked_for_again_while_tests_run(

@@ -6,7 +6,7 @@ One place turns a verdict into an exit status; it is not here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -118,6 +118,24 @@ def judge(
         comparison: With the baseline; None where there is none.
     """
     return [*_alone(gates, run), *_against(gates, comparison)]
+
+
+def excused(
+    verdict: Verdict, standing: Collection[tuple[str, str]], not_run: Collection[str]
+) -> Verdict:
+    """The same, or that it is not judged, where that is no fault of the run.
+
+    Args:
+        verdict: What its gate says.
+        standing: The limits that are there for every run, as in `absent`.
+        not_run: What only tests measure that the run was not asked for.
+    """
+    if verdict.absent is None or verdict.absent not in standing:
+        return verdict
+    if verdict.absent[1] not in not_run:
+        return verdict
+    text = f"{verdict.absent[1]} is not judged: no test that has it was to be run"
+    return Verdict("passed", text, of_run=False)
 
 
 def unjudged(gates: Gates) -> list[Verdict]:

@@ -20,12 +20,16 @@ from pytest_braintrust.comparison.run import compare, facts_of
 from pytest_braintrust.errors import BaselineError
 from pytest_braintrust.gates import Gates, Verdict
 from pytest_braintrust.given import Given, ini_name
+from pytest_braintrust.selection import KEY, covers
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
 #: How many of the tests that got worse are looked at: as many as GitHub annotates.
 WORST = 10
+
+#: Gates that have a limit for each name, and whether the names are scores.
+_LIMITS = {"fail_under": True, "fail_over": False, "max_drop": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ class Asked:
     higher_is_better: frozenset[str]
     #: The option, variable or ini value that names the baseline.
     named_by: str = ""
+    #: Limits of the ini file, each a gate and a name: they are there for runs of all
+    #: of the suite, while those of the command line are meant for this run.
+    standing: frozenset[tuple[str, str]] = frozenset()
 
 
 def asked(baseline: str | None, read: Given) -> Asked:
@@ -49,23 +56,32 @@ def asked(baseline: str | None, read: Given) -> Asked:
     return Asked(
         baseline=baseline,
         gates=Gates(
-            fail_under=_limits(read, "fail_under", scores=True),
-            fail_over=_limits(read, "fail_over", scores=False),
-            max_drop=_limits(read, "max_drop", scores=True),
+            **{gate: _limits(read, gate, scores=s) for gate, s in _LIMITS.items()},
             on_regression=read.switch("fail_on_regression"),
             require_baseline=read.switch("require_baseline"),
         ),
         higher_is_better=frozenset(read.ini("higher_is_better")),
         named_by=read.where("baseline"),
+        standing=frozenset(
+            (gate, name)
+            for gate, scores in _LIMITS.items()
+            for name in gates.limits(read.ini(gate), ini_name(gate), scores=scores)
+            if name not in _given(read, gate, scores=scores)
+        ),
     )
 
 
 def _limits(read: Given, name: str, *, scores: bool) -> dict[str, float]:
-    given, dashed = read.option(name) or (), read.option_name(name)
     return {
         **gates.limits(read.ini(name), ini_name(name), scores=scores),
-        **gates.limits(given, dashed, scores=scores),
+        **_given(read, name, scores=scores),
     }
+
+
+def _given(read: Given, name: str, *, scores: bool) -> dict[str, float]:
+    """Those of the command line."""
+    given, dashed = read.option(name) or (), read.option_name(name)
+    return gates.limits(given, dashed, scores=scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +141,49 @@ def judgement(
         measures = seen.result()
         shown = compared.worse_tests[:WORST]
         worst = details(store, base.experiment, experiment, shown)
+    found = gates.judge(asked.gates, measures, compared)
+    not_run: set[str] = set()
+    if any(each.absent in asked.standing for each in found):
+        not_run = _not_run(store, experiment, base, compared)
     return Judgement(
         experiment=experiment,
         measures=measures,
         baseline=base,
         why_none=why_none,
         comparison=compared,
-        verdicts=tuple(gates.judge(asked.gates, measures, compared)),
+        verdicts=tuple(gates.excused(each, asked.standing, not_run) for each in found),
         details=tuple(worst),
     )
+
+
+def _not_run(
+    store: Store,
+    experiment: StoredExperiment,
+    base: Baseline | None,
+    compared: RunComparison | None,
+) -> set[str]:
+    """The scores and metrics that only tests have that the run was not asked for."""
+    selected = experiment.metadata.get(KEY)
+    if not selected:
+        return set()
+    if base is None or compared is None:
+        return _measured_by_more(store, experiment)
+    if covers(selected, base.experiment.metadata.get(KEY)):
+        # It ran all that its baseline did: what that had and this has not is missing.
+        return _measured_by_more(store, experiment) - compared.known
+    return set(compared.not_run)
+
+
+def _measured_by_more(store: Store, experiment: StoredExperiment) -> set[str]:
+    """What the last run measured that was asked for more of the suite."""
+    selected = experiment.metadata.get(KEY)
+    for each in reversed(reading.experiments(store)):
+        whole = each.metadata.get(KEY)
+        same = each.project == experiment.project and each.exit_status is not None
+        if same and covers(whole, selected) and not covers(selected, whole):
+            found = measure(store, each)
+            return {*found.scores, *found.metrics}
+    return set()
 
 
 @dataclass(frozen=True, slots=True)

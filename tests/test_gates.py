@@ -150,7 +150,7 @@ def test_gates_hold_with_workers_and_from_the_ini(
     )
     held = suite.write(test_a=written(*[1] * 10)).run(*plugin_args)
     assert held.status == 0, held.out
-    assert "all 4 passed; there is no baseline yet to compare with" in held.section
+    assert "all 3 passed; there is no baseline yet to compare with" in held.section
     failed = suite.write(test_a=written(*[0] * 10)).run(*plugin_args)
     assert failed.status == 1
     told = [line for line in failed.section.splitlines() if "GATE" in line]
@@ -164,6 +164,53 @@ def test_gates_hold_with_workers_and_from_the_ini(
     again = suite.run(*plugin_args, *more)
     told = [line for line in again.section.splitlines() if "GATE" in line]
     assert [line.split(" by ")[0] for line in told] == ["GATE FAILED: exact regressed"]
+
+
+TWO_KINDS = """\
+def test_exact(bt_score): bt_score(scores={"exact": 1})
+def test_tone(bt_score): bt_score(scores={"tone": 1}, metrics={"cost": 1})
+"""
+
+
+def test_the_ini_s_limits_do_not_fail_a_run_of_a_part(suite: Suite) -> None:
+    """For what only other tests measure; each time, and not for what nobody does."""
+    suite.ini("braintrust_fail_under = tone=0.5", "braintrust_fail_over = cost=2")
+    suite.write(test_a=TWO_KINDS).run()
+    not_judged = "is not judged: no test that has it was to be run"
+    for _ in range(2):
+        part = suite.run("-k", "exact")
+        assert part.status == 0, part.out
+        told = " ".join(part.section.split())
+        assert f"gates passed; tone {not_judged}; cost {not_judged}" in told
+    # What is asked of this run is asked of it, a misspelt name is one everywhere.
+    for limit in ("tone=0.5", "tune=0.5"):
+        wrong = suite.run("-k", "exact", f"--braintrust-fail-under={limit}")
+        assert wrong.status == 1
+        assert f"GATE NOT MEASURABLE: {limit.partition('=')[0]}: no test" in wrong
+    assert suite.cli("gate", "--fail-under", "tone=0.5").status == 3
+
+
+def test_what_a_run_should_have_measured_it_is_judged_by(suite: Suite) -> None:
+    """Where its baseline was of the same part, or where it is of all of the suite."""
+    suite.ini("braintrust_fail_under = tone=0.5")
+    suite.write(test_a=TWO_KINDS).run()
+    suite.run("-k", "test_tone or test_exact")
+    suite.write(test_a=TWO_KINDS.replace('"tone"', '"tune"'))
+    for part in (["-k", "test_tone or test_exact"], []):
+        ran = suite.run(*part)
+        assert ran.status == 1
+        assert "GATE NOT MEASURABLE: tone: no test has it" in ran
+
+
+def test_of_a_first_run_of_a_part_nothing_is_known_to_be_elsewhere(
+    suite: Suite,
+) -> None:
+    """Until a run of more has measured it, in the same project."""
+    suite.ini("braintrust_fail_under = tone=0.5").write(test_a=TWO_KINDS)
+    assert suite.run("-k", "exact").status == 1
+    assert suite.run().status == 0
+    assert suite.run("-k", "exact").status == 0
+    assert suite.run("-k", "exact", "--braintrust-project=other").status == 1
 
 
 def test_a_baseline_can_be_required(suite: Suite) -> None:

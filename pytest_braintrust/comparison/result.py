@@ -141,6 +141,8 @@ class RunComparison:
     scores_new: tuple[str, ...]
     #: Those that tests of both runs had then, and no test has now.
     scores_gone: tuple[str, ...]
+    #: Scores and metrics of the baseline that only tests have that have no row now.
+    not_run: tuple[str, ...]
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)
     differences: tuple[Difference, ...] = ()
@@ -154,6 +156,12 @@ class RunComparison:
     def metrics(self) -> Sequence[Measure]:
         """The metrics."""
         return [each for each in self.measures if each.kind == "metric"]
+
+    @property
+    def known(self) -> set[str]:
+        """The scores and metrics that the baseline has."""
+        both = (each.name for each in self.measures)
+        return {*both, *self.scores_gone, *self.not_run}
 
     @property
     def overall(self) -> Overall:

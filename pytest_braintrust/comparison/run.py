@@ -77,6 +77,7 @@ def compare(
         now=seen.now.counts,
         scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
         scores_gone=tuple(n for n in seen.expected if n not in seen.now.scores),
+        not_run=seen.not_run(),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
     )
@@ -117,6 +118,7 @@ class _Side:
     errored: int = 0
     #: In the order in which they come.
     scores: dict[str, None] = field(default_factory=dict)
+    metrics: dict[str, object] = field(default_factory=dict)
 
     def counting(self, tests: Iterator[Test]) -> Iterator[Test]:
         for test in tests:
@@ -124,6 +126,7 @@ class _Side:
             self.errored += test.errored
             for name in test.scores:
                 self.scores[name] = None
+            self.metrics.update(test.metrics)
             yield test
 
     @property
@@ -139,8 +142,9 @@ class _Seen:
     then: _Side = field(default_factory=_Side)
     now: _Side = field(default_factory=_Side)
     shared: int = 0
-    #: The scores that tests of both runs had then.
+    #: The scores that tests of both runs had then, and the metrics.
     expected: dict[str, object] = field(default_factory=dict)
+    expected_metrics: dict[str, object] = field(default_factory=dict)
     counted: Counted = field(default_factory=Counted)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     changes: list[TestChange] = field(default_factory=list)
@@ -154,6 +158,7 @@ class _Seen:
     def add(self, pair: Pair) -> None:
         self.shared += 1
         self.expected.update(pair.then.scores)
+        self.expected_metrics.update(pair.then.metrics)
         self.counted.add(pair)
         if pair.renamed:
             self.renamed.append((pair.then.nodeid, pair.now.nodeid))
@@ -165,6 +170,12 @@ class _Seen:
             then = pair.then.metrics.get(name)
             if then is not None:
                 self._metrics[name].add(then, now)
+
+    def not_run(self) -> tuple[str, ...]:
+        """What only tests had then that have no row now."""
+        scores = self.then.scores.keys() - self.expected.keys() - self.now.scores.keys()
+        metrics = self.then.metrics.keys() - self.expected_metrics.keys()
+        return tuple(sorted(scores | (metrics - self.now.metrics.keys())))
 
     def measures(self) -> tuple[Measure, ...]:
         scores = statistics.judged_together(

@@ -119,9 +119,9 @@ def _full(report: RunReport, width: int) -> Iterator[Line]:
 
 
 def _passed(verdicts: Sequence[Verdict]) -> str:
-    told = "passed" if len(verdicts) == 1 else f"all {len(verdicts)} passed"
-    alone = [each.text for each in verdicts if not each.of_run]
-    return f"{told}; {alone[0]}" if alone else told
+    count = sum(each.of_run for each in verdicts)
+    told = f"all {count} passed" if count > 1 else "passed"
+    return "; ".join([told, *(each.text for each in verdicts if not each.of_run)])
 
 
 def _nothing(report: RunReport) -> str:

@@ -133,7 +133,14 @@ def test_a_failed_gate_is_always_said(suite: Suite, mode: list[str]) -> None:
     failed = suite.run("--braintrust-fail-under", "exact=0.8", *mode)
     assert failed.status == 1
     assert "GATE FAILED: exact is 0.75, 0.05 under 0.8" in failed
-    assert "look closer with: pytest-braintrust diff latest" in failed
+    # Of a first run there is nothing to show beside it.
+    assert "look closer with: pytest-braintrust show latest --output" in failed
+    assert suite.cli("show", "latest", "--output").status == 0
+    again = suite.run("--braintrust-fail-under", "exact=0.8", *mode)
+    assert "look closer with: pytest-braintrust show latest --output" in again
+    suite.run()
+    after = suite.run("--braintrust-fail-under", "exact=0.8", *mode)
+    assert "look closer with: pytest-braintrust diff latest" in after
 
 
 def test_gates_hold_with_workers_and_from_the_ini(
@@ -228,6 +235,7 @@ def test_gates_on_a_run_that_recorded_nothing_fail_it(suite: Suite) -> None:
     ran = suite.run("--braintrust-fail-under=all=0")
     assert ran.status == 1
     assert "GATE NOT MEASURABLE: no test recorded anything to judge by" in ran
+    assert "look closer" not in ran
 
 
 def test_a_gate_is_for_the_project_that_measures_it(suite: Suite) -> None:

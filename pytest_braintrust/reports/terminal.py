@@ -60,8 +60,13 @@ def gates(report: RunReport) -> Iterator[Line]:
     failed = [each for each in report.verdicts if each.state != "passed"]
     for each in failed:
         yield Line(f"GATE {each.state.upper()}: {short(each.text)}", "red")
-    if failed:
-        yield Line("look closer with: pytest-braintrust diff latest", "red")
+    judged = [each.judgement for each in report.experiments]
+    if failed and any(judged):
+        beside = any(
+            each is not None and each.comparison is not None for each in judged
+        )
+        how = "diff latest" if beside else "show latest --output"
+        yield Line(f"look closer with: pytest-braintrust {how}", "red")
 
 
 def _pending(report: RunReport) -> Iterator[Line]:

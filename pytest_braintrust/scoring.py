@@ -86,6 +86,12 @@ def _no_experiment() -> None:
     """Nothing is recorded."""
 
 
+_UNNAMED = (
+    "bt_score takes values by name, as bt_score(output=…): the names are input, "
+    "output, expected, scores, metadata, tags, metrics and error"
+)
+
+
 class Said(TypedDict, total=False):
     """What one call may say, as a type checker knows it."""
 
@@ -118,7 +124,7 @@ class BtScore:
 
     def __call__(  # noqa: PLR0913 - the fields of a Braintrust event
         self,
-        *,
+        *unnamed: NoReturn,
         input: object = UNSET,  # noqa: A002 - Braintrust's name
         output: object = UNSET,
         expected: object = UNSET,
@@ -131,6 +137,7 @@ class BtScore:
         """Add to the test's row.
 
         Args:
+            unnamed: None may be: what a value is of, only its name tells.
             input: What was asked; any value. The test's parameters when never said.
             output: What came back; any value.
             expected: What should have come back; the parameter of that name when
@@ -145,10 +152,13 @@ class BtScore:
             error: A text or an exception that the row should show.
 
         Raises:
+            TypeError: a value has no name.
             ValueError: a value is not of these kinds. Nothing of the call is kept,
                 what was said before stays.
         """
         __tracebackhide__ = True
+        if unnamed:
+            raise TypeError(_UNNAMED)
         try:
             said = checked(
                 input=input,

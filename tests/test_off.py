@@ -50,6 +50,8 @@ def test_wrong_calls(bt_score, wrong):
         bt_score(ouput=1)
     with pytest.raises(TypeError):
         bt_score({"output": 1})
+    with bt_score.row() as row, pytest.raises(TypeError):
+        row(1, output=2)
 
 def test_span(braintrust_span):
     braintrust_span.log(output=1, anything=2)
@@ -116,6 +118,19 @@ def test_calls_are_taken_and_checked_alike(
     on = suite.run(*plugin_args)
     assert on.status == 0, on.out
     assert len(on.rows()) == 14
+
+
+@pytest.mark.parametrize("flags", [(), ("--braintrust",)], ids=["off", "on"])
+def test_a_value_without_a_name_is_told_how_to_be_given(
+    suite: Suite, flags: tuple[str, ...]
+) -> None:
+    """The traceback ends at the call, and the message has all names."""
+    suite.write(test_it="def test_it(bt_score):\n    bt_score('Paris')\n")
+    ran = suite.run_off(*flags)
+    assert ran.status == 1
+    assert "TypeError: bt_score takes values by name, as bt_score(output=…)" in ran
+    assert "test_it.py:2: TypeError" in ran
+    assert "scoring.py" not in ran
 
 
 def test_using_the_fixture_loads_nothing_that_sends(suite: Suite) -> None:

@@ -44,7 +44,7 @@ def test_values(bt_score: BtScore) -> None:
 def test_wrong_calls(bt_score: BtScore) -> None:
     """A field that does not exist, and one that is not named."""
     bt_score(ouput=1)  # type: ignore[call-arg]
-    bt_score(1)  # type: ignore[call-arg]
+    bt_score(1)  # type: ignore[arg-type]
     bt_score(scores=0.5)  # type: ignore[arg-type]
     bt_score(scores={"exact": "1"})  # type: ignore[dict-item]
     bt_score(tags=3)  # type: ignore[arg-type]

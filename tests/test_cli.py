@@ -88,7 +88,7 @@ def test_show_filters_rows(command: Command) -> None:
     assert failed["experiment"]["metrics"]["duration"]["tests"] == 3
     full = command("show", "topic", "--json", "--output", "--limit", "1").json
     assert full["rows"][0]["event"]["input"] == {"question": "test_0"}
-    assert "no such rows" in command("show", "latest", "--score", "other=1").out
+    assert "no such rows" in command("show", "latest", "--score", "exact>1").out
     assert (
         "and 2 more; --limit 0 shows all" in command("show", "latest", "--limit=1").out
     )
@@ -101,7 +101,7 @@ def test_show_filters_rows(command: Command) -> None:
         ("exact>=.25", 3),
         ("exact==1", 2),
         ("exact!=1", 1),
-        ("x=1", 0),
+        ("exact>1", 0),
     ],
 )
 @pytest.mark.usefixtures("store")
@@ -115,6 +115,10 @@ def test_conditions_on_scores(command: Command, expression: str, count: int) -> 
     ("arguments", "told"),
     [
         (["show", "latest", "--score", "exact"], "not of the form NAME<NUMBER"),
+        (
+            ["show", "latest", "--score", "exct<1", "--json"],
+            "no row of the run has a score exct; there is exact, pass",
+        ),
         (["show", "latest", "--limit", "-1"], "'-1' is not a whole number"),
         (["show", "latest", "--outcome", "lost"], "invalid choice: 'lost'"),
         (["export"], "the following arguments are required: EXPERIMENT"),

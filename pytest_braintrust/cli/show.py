@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_braintrust.cli import describing
@@ -25,6 +25,7 @@ from pytest_braintrust.cli.output import (
     table,
 )
 from pytest_braintrust.comparison.alone import measure
+from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
@@ -108,6 +109,7 @@ def run(given: argparse.Namespace) -> int:
     """Print the run."""
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
+        _refuse_unknown(given.score, reading.score_names(store, found.number))
         limit: int | None = given.limit or None
         asked: dict[str, Any] = {
             "outcomes": given.outcome,
@@ -132,6 +134,19 @@ def run(given: argparse.Namespace) -> int:
         elif not total:
             print("no such rows" if any(asked.values()) else "no rows")
     return 0
+
+
+def _refuse_unknown(asked: Iterable[Condition], known: list[str]) -> None:
+    """Name the scores that there are, where one is asked for that no row has.
+
+    Raises:
+        NamingError: there is such a one.
+    """
+    for each in asked:
+        if each.name not in known:
+            there = ", ".join(known) or "none"
+            msg = f"no row of the run has a score {each.name}; there is {there}"
+            raise NamingError(msg)
 
 
 def _facts(store: Store, each: StoredExperiment) -> Iterator[str]:

@@ -18,7 +18,8 @@ _REPEAT_ARGUMENT = "__pytest_repeat_step_number"
 _OWN = re.compile(r"(?:^|-)trial(\d+)$")
 _REPEATED = re.compile(r"(?:^|-)(\d+)-\d+$")
 
-#: Where a row's facts have the node id of its trial.
+#: Where a row's facts have its trial's number and node id.
+TRIAL = "trial"
 TRIAL_NODEID = "trial_nodeid"
 
 #: A test is an LLM call or more: what is beyond was not meant.
@@ -60,6 +61,17 @@ def split(nodeid: str) -> tuple[str, int | None]:
 
 def nodeid_of(event: Mapping[str, Any]) -> str | None:
     """The node id by which pytest runs the trial that an event is of, if it is one."""
-    facts = (event.get("metadata") or {}).get("pytest")
-    found = facts.get(TRIAL_NODEID) if isinstance(facts, dict) else None
+    found = _fact(event, TRIAL_NODEID)
     return found if isinstance(found, str) else None
+
+
+def number_of(event: Mapping[str, Any]) -> int:
+    """The number of the trial that an event is of; 0 where it is of none."""
+    found = _fact(event, TRIAL)
+    return found if isinstance(found, int) else 0
+
+
+def _fact(event: Mapping[str, Any], name: str) -> object:
+    metadata = event.get("metadata")
+    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
+    return facts.get(name) if isinstance(facts, dict) else None

@@ -60,6 +60,17 @@ def test_trials_are_items_with_stable_ids_and_rows_of_one_test(
     )
 
 
+@pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n2")])
+def test_trials_are_shown_in_their_order(
+    suite: Suite, arguments: tuple[str, ...]
+) -> None:
+    """Also where a limit is among them, and whichever worker was faster."""
+    suite.write(test_t=TRIALS).run("--braintrust-trials=11", *arguments)
+    shown = json.loads(suite.cli("show", "--json", "--limit=13").out)["rows"]
+    trials = [each["trial_nodeid"] for each in shown if "shaky" in each["test"]]
+    assert trials == [f"test_t.py::test_shaky[trial{n}]" for n in range(1, 11)]
+
+
 def test_a_trial_can_be_run_by_its_node_id(suite: Suite) -> None:
     """As the terminal prints it."""
     suite.write(test_t=TRIALS)

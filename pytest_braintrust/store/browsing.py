@@ -7,10 +7,11 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.trials import TRIAL_NODEID, nodeid_of
+from pytest_braintrust.trials import TRIAL_NODEID, nodeid_of, number_of
 
 #: What may stand between a score's name and a number; a mean of text is none.
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">", "=")
@@ -82,7 +83,7 @@ def rows(
     conditions: Sequence[Condition] = (),
     limit: int | None = None,
 ) -> Iterator[SeenRow]:
-    """Rows of an experiment by test, in the same order wherever they came from.
+    """Rows of an experiment by test and trial, in one order wherever they came from.
 
     Args:
         store: Where they are.
@@ -93,11 +94,31 @@ def rows(
     """
     where, values = _where(number, outcomes, conditions)
     # Places first: with the events in it, SQLite would sort in as much memory.
-    sql = f"SELECT position FROM rows WHERE {where} ORDER BY nodeid, part, id LIMIT ?"  # noqa: S608
-    for (position,) in store.query(sql, [*values, -1 if limit is None else limit]):
+    what = "position, nodeid, part"
+    sql = f"SELECT {what} FROM rows WHERE {where} ORDER BY nodeid, part, id"  # noqa: S608
+    places = _by_trial(store, store.query(sql, values))
+    for position in islice(places, limit):
         row = store.one("SELECT * FROM rows WHERE position = ?", (position,))
         if row is not None:
             yield _seen(row)
+
+
+def _by_trial(store: Store, found: Iterator[sqlite3.Row]) -> Iterator[int]:
+    """The places of rows that are ordered by test, with its trials in their order.
+
+    Which trial a row is of stands in its event alone: only of tests with several rows
+    is that read.
+    """
+    for _, rows_of_test in groupby(found, lambda row: (row["nodeid"], row["part"])):
+        places = [row["position"] for row in rows_of_test]
+        if len(places) > 1:
+            places.sort(key=lambda position: _trial(store, position))
+        yield from places
+
+
+def _trial(store: Store, position: int) -> int:
+    row = store.one("SELECT event FROM rows WHERE position = ?", (position,))
+    return number_of(json.loads(row["event"])) if row is not None else 0
 
 
 def _seen(row: sqlite3.Row) -> SeenRow:

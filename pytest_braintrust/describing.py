@@ -132,6 +132,7 @@ def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
     metadata = facts.run_metadata(
         pytest_version=pytest.__version__,
         arguments=facts.argv_of(config.invocation_params.args),
+        workers=_workers(config),
         api_key=settings.api_key,
     )
     metadata.update(settings.metadata)
@@ -140,6 +141,15 @@ def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
     with _hook_errors("pytest_braintrust_run_metadata"):
         config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
     return facts.without_key(metadata, settings.api_key)
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many workers pytest-xdist is about to start; 0 where it starts none."""
+    if config.getoption("dist", default="no") == "no":
+        return 0
+    # What `-n auto` came to; written by hand, one of them may stand for several.
+    specs = [str(each).partition("*")[0] for each in config.getoption("tx")]
+    return sum(int(each) if each.isdecimal() else 1 for each in specs)
 
 
 def _selection(config: pytest.Config) -> dict[str, Any]:

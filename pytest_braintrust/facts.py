@@ -22,16 +22,18 @@ def run_metadata(
     *,
     pytest_version: str,
     arguments: Iterable[str],
+    workers: int,
     api_key: str | None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, Any]:
-    """Versions, platform, arguments without secrets, and the link to the CI's run."""
+    """Versions, platform, workers, arguments without secrets, the link to the CI."""
     facts: dict[str, Any] = {
         "pytest": pytest_version,
         "pytest_braintrust": __version__,
         "python": platform.python_version(),
         # Not `platform.platform`: that starts a process to ask for the processor.
         "platform": f"{platform.system()}-{platform.release()}-{platform.machine()}",
+        "workers": workers,
         "arguments": redacting.arguments(arguments, api_key),
     }
     if link := ci_link(environ):

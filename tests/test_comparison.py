@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Suite
+import pytest
+from conftest import XDIST, Suite
 
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare
@@ -47,6 +48,25 @@ def test_a_score_that_fell_beyond_noise_regressed(suite: Suite) -> None:
     assert (exact.improved, exact.worsened, exact.verdict) == (0, 10, "regressed")
     assert len(found.regressions) == 10
     assert found.regressions[0].nodeid == "test_a.py::test_answer[10]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-n2",), "changed: workers: 0 → 2"),
+        (("-d", "--tx", "1*popen", "--tx", "popen"), "changed: workers: 0 → 2"),
+        (("-n0",), "changed"),
+    ],
+    ids=" ".join,
+)
+def test_another_number_of_workers_is_told(
+    suite: Suite, arguments: tuple[str, ...], told: str
+) -> None:
+    """Tests that run beside each other take longer, which is no fault of theirs."""
+    suite.write(test_a=written(1, 1, 1)).run("-p", "no:xdist")
+    ran = suite.run("-p", XDIST, *arguments)
+    assert ran.status == 0
+    assert (told in ran.section) is ("→" in told)
 
 
 def test_one_test_that_changed_is_no_evidence(suite: Suite) -> None:

@@ -209,6 +209,13 @@ def test_an_object_that_was_declared_differs_in_its_parts(store: Store) -> None:
     ]
 
 
+def test_what_is_not_known_of_workers_is_no_difference(store: Store) -> None:
+    """As of an experiment that the SDK made."""
+    rows = scored("exact", [1.0] * 3)
+    known, unknown = (store_run(store, rows, metadata=m) for m in ({"workers": 2}, {}))
+    assert compare(store, known, unknown).differences == ()
+
+
 def test_one_of_a_kind_is_told_in_the_singular(store: Store) -> None:
     """As somebody would say it."""
     then = [Told("a", {"x": 1.0}), Told("b", {"x": 1.0})]

@@ -15,8 +15,8 @@ from pytest_braintrust.comparison.result import Difference
 from pytest_braintrust.jsonable import dumps
 from pytest_braintrust.store.reading import StoredExperiment
 
-#: Where a run says which datasets it had.
-_DATASETS = "datasets"
+#: Where a run says which datasets it had, and how many workers.
+_DATASETS, _WORKERS = "datasets", "workers"
 #: What every run says of itself and what does not make it another run.
 _INCIDENTAL = frozenset(
     {
@@ -29,6 +29,7 @@ _INCIDENTAL = frozenset(
         "selected",
         "selection",
         "tests",
+        _WORKERS,
     }
 )
 _SHORT_COMMIT = 10
@@ -57,6 +58,7 @@ def differences(
     yield from _declared(base.metadata, head.metadata)
     yield from _datasets(base, head)
     yield from _commits(base.repo_info or {}, head.repo_info or {})
+    yield from _workers(base.metadata, head.metadata)
     if counted.sources:
         yield Difference("test code", "", _tests(counted.sources))
     if counted.inputs:
@@ -123,6 +125,13 @@ def _commits(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Differ
 def _commit(info: Mapping[str, Any]) -> str:
     commit = str(info.get("commit") or "")[:_SHORT_COMMIT]
     return f"{commit} with changes" if commit and info.get("dirty") else commit
+
+
+def _workers(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
+    """Of experiments that others made, their number is not known."""
+    before, after = then.get(_WORKERS), now.get(_WORKERS)
+    if before is not None and after is not None:
+        yield from _value(_WORKERS, before, after)
 
 
 def _tests(count: int) -> str:

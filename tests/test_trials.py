@@ -60,6 +60,40 @@ def test_trials_are_items_with_stable_ids_and_rows_of_one_test(
     )
 
 
+WAVERING = """\
+import pytest
+
+@pytest.mark.parametrize("least", [0, {least}])
+def test_judged(bt_score, request, least):
+    trial = int(request.node.name.rpartition("trial")[2].rstrip("]"))
+    bt_score(scores={{"tone": max(least, trial / 10), "exact": 1}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [
+        (1, "of 1 test, other scores differ between trials"),
+        (0.15, "of 2 tests, other scores differ between trials"),
+    ],
+)
+def test_scores_that_differ_between_trials_are_told(
+    suite: Suite, least: float, told: str
+) -> None:
+    """A test that asserts nothing always passes, which says little of it."""
+    suite.write(test_t=WAVERING.format(least=least))
+    ran = suite.run("--braintrust-trials=3")
+    always = "trials      of 2 tests, passed 2 always, 0 sometimes, 0 never"
+    assert f"{always}\n            {told}\n" in ran.section
+
+
+def test_steady_scores_are_not_told(suite: Suite) -> None:
+    """Nothing is said where there is nothing to see."""
+    ran = suite.write(test_t=TRIALS).run("--braintrust-trials=3", "-k", "steady")
+    assert "passed 2 always" in ran.section
+    assert "differ" not in ran.section
+
+
 @pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n2")])
 def test_trials_are_shown_in_their_order(
     suite: Suite, arguments: tuple[str, ...]

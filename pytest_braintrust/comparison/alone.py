@@ -19,22 +19,38 @@ _SCORE_BOUNDS = Interval(0.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class TrialShares:
-    """How steady the tests with several trials are, by the trials that passed."""
+    """How steady the tests with several trials are.
+
+    Attributes:
+        tests: How many there are.
+        always: How many passed in all trials.
+        sometimes: In some of them.
+        never: In none.
+        varied: How many have another score that is not the same in all trials.
+    """
 
     tests: int = 0
     always: int = 0
     sometimes: int = 0
     never: int = 0
+    varied: int = 0
 
-    def adding(self, passed: Sequence[float]) -> TrialShares:
-        """With a test more, whose trials had these `pass` scores."""
+    def adding(
+        self, passed: Sequence[float], scores: Mapping[str, Sequence[float]]
+    ) -> TrialShares:
+        """With a test more, by the `pass` score and all scores of its trials."""
         share = sum(passed) / len(passed)
         return TrialShares(
             self.tests + 1,
             self.always + (share == 1),
             self.sometimes + (0 < share < 1),
             self.never + (share == 0),
+            self.varied + any(_vary(each) for n, each in scores.items() if n != PASS),
         )
+
+
+def _vary(values: Sequence[float]) -> bool:
+    return min(values) < max(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +110,7 @@ class Measuring:
         for name, values in test.metrics.items():
             self._metrics[name].add(values)
         if len(test.trials) > 1 and (passed := test.scores.get(PASS)):
-            self._trials = self._trials.adding(passed)
+            self._trials = self._trials.adding(passed, test.scores)
         for row in test.trials:
             more = len(row.scores) - (PASS in row.scores)
             self._told[2 if more else len(row.scores), row.outcome] += 1

@@ -159,6 +159,9 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         count = "1 test" if trials.tests == 1 else f"{trials.tests:,} tests"
         told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
         yield _labelled("trials", f"of {count}, passed {told}")
+        if trials.varied:
+            count = "1 test" if trials.varied == 1 else f"{trials.varied:,} tests"
+            yield _labelled("", f"of {count}, other scores differ between trials")
 
 
 def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:

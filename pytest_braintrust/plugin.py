@@ -208,14 +208,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _start(config: pytest.Config) -> None:
     # Here, because a worker does without half of what the controller imports.
-    if hasattr(config, "workerinput"):
-        from pytest_braintrust import worker  # noqa: PLC0415 - asked for just now
+    try:
+        if hasattr(config, "workerinput"):
+            from pytest_braintrust import worker  # noqa: PLC0415 - asked for just now
 
-        worker.start(config, config.workerinput)
-    else:
-        from pytest_braintrust import session  # noqa: PLC0415 - asked for just now
+            worker.start(config, config.workerinput)
+        else:
+            from pytest_braintrust import session  # noqa: PLC0415 - asked for just now
 
-        session.start(config)
+            session.start(config)
+    except RuntimeError as error:
+        # Before Python 3.12 a Ctrl-C within the `__set_name__` of a class that is
+        # being made comes as the cause of another error: pytest would call it its own.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
 
 
 def _refuse_without_flag(config: pytest.Config) -> None:

@@ -168,3 +168,28 @@ def test_an_end_in_a_teardown(
     assert outcome(row) == "errored"
     assert row["scores"] == {}
     assert CUT_OFF in row["error"]
+
+
+WHILE_LOADING = """\
+import sys
+
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pytest_braintrust.session":
+            class Loading:
+                field = Interrupted()
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_ctrl_c_while_the_plugin_loads(suite: Suite) -> None:
+    """Python has its own error for that while it makes a class; it is no fault."""
+    suite.write(test_it="def test_it(): pass\n", conftest=WHILE_LOADING)
+    ran = suite.run()
+    assert ran.status == pytest.ExitCode.INTERRUPTED
+    assert "INTERNALERROR" not in ran.out + ran.err

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pytest_braintrust.events import Columns, hash_of
+from pytest_braintrust.events import Columns, amounts_of, hash_of
 from pytest_braintrust.jsonable import clean, dumps, plain_text
 from pytest_braintrust.outcomes import OUTCOMES
 
@@ -81,7 +81,7 @@ def decode(event: Mapping[str, Any]) -> Columns:
         part=_text(facts.get("row")) or "",
         outcome=_outcome(facts.get("outcome"), plain),
         scores=dumps(plain["scores"]),
-        metrics=dumps(plain["metrics"]),
+        metrics=dumps(amounts_of(plain["metrics"])),
         input_hash=hash_of(plain["input"]),
         source=_text(facts.get("source")),
         event=dumps(plain),

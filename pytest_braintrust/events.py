@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
-from pytest_braintrust.jsonable import Json, dumps, dumps_sorted
+from pytest_braintrust.jsonable import Json, clean, dumps, dumps_sorted, quoted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
 from pytest_braintrust.trials import TRIAL_NODEID, split
 
@@ -32,10 +32,15 @@ MAX_FIELDS_BYTES = 4_000_000
 #: Bytes of each of the rest: all scores, all metrics, all earlier attempts.
 MAX_OTHER_BYTES = 200_000
 
+#: No test takes longer.
+_MOST_SECONDS = 1e9
+
 _WHOLE = re.compile(r"\.0(?=[,\]}]|$)")
 
 _LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
 _NUMBERS = ("scores", "metrics")
+#: Metrics that are moments, not amounts: they say nothing about better or worse.
+_MOMENTS = ("start", "end")
 
 # In a tuple, because mocks replace what they find by name in modules.
 _RANDOM = (os.urandom,)
@@ -55,9 +60,10 @@ class Place:
     project: str | None
     #: A hash of the function's source, which tells whether it was changed between runs.
     source: str | None
-    #: The `context`, and what is known of `metadata.pytest`, as events have them.
-    context: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    #: The `context`, and the members of `metadata.pytest` that are known of it, as
+    #: encoded events have them.
+    context: str
+    facts: str
 
     @classmethod
     def of(  # noqa: PLR0913 - what is known of a function
@@ -80,18 +86,18 @@ class Place:
             project: The project that a marker names.
             source: A hash of its source.
         """
-        context = {
+        context: Json = {
             "caller_functionname": function,
             "caller_filename": file,
             "caller_lineno": line,
         }
-        facts = {
+        facts: Json = {
             "file": file,
             "function": function,
             "markers": list(markers),
             "source": source,
         }
-        return cls(project, source, context, facts)
+        return cls(project, source, dumps(context), dumps(facts)[1:-1])
 
 
 class Case(NamedTuple):
@@ -121,12 +127,13 @@ class Ids:
     __slots__ = ("row", "span")
 
     def __init__(self) -> None:
-        # As `uuid4` makes them, in a third of its time: every test needs two.
-        self.row, self.span = _uuid4(), _uuid4()
+        # As `uuid4` makes them, in a fifth of its time: every test needs two.
+        some = _RANDOM[0](32).hex()
+        self.row, self.span = _uuid4(some[:32]), _uuid4(some[32:])
 
 
-def _uuid4() -> str:
-    some = _RANDOM[0](16).hex()
+def _uuid4(some: str) -> str:
+    """A UUID of version 4, of 32 random digits."""
     variant = _VARIANTS[some[16]]
     return f"{some[:8]}-{some[8:12]}-4{some[13:16]}-{variant}{some[17:20]}-{some[20:]}"
 
@@ -145,6 +152,8 @@ class Run(NamedTuple):
 
 class Columns(TypedDict):
     """One row in the store: the encoded event, and what the store is asked by.
+
+    The metrics beside the event are those that are amounts, as `amounts_of` says.
 
     The event is ASCII and no text has a lone surrogate: one in a message of
     execnet's would end the whole pytest-xdist run.
@@ -178,62 +187,94 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
         part: Its name, where it is one that the test opened beside its own.
     """
     fields = said.over(case.given)
-    asked = _input(case, said, fields, part)
-    scores = cast("Json", scores_of(fields, run.outcome))
-    metrics: Json = {"start": run.start, "end": run.end, **fields.metrics}
+    place = case.place
+    # As text at once, piece by piece: most of an event is the same for all cases of a
+    # function, and what the store is asked by is in the event too.
+    given = _input(case, said, fields, part)
+    asked = dumps(given)
+    scores = dumps(cast("Json", scores_of(fields, run.outcome)))
+    start, end = _micros(run.start), _micros(run.end)
+    metrics = f'{{"start":{_in_seconds(start)},"end":{_in_seconds(end)}}}'
+    amounts = f'{{"duration":{seconds_text(run.end - run.start)}}}'
+    if fields.metrics:
+        told = {**json.loads(metrics), **fields.metrics}
+        metrics, amounts = dumps(told), dumps(amounts_of(told))
     error = run.error
     if isinstance(fields.error, str):
         error = f"{fields.error}\n\n{error}" if error else fields.error
-    event: dict[str, Any] = {
-        "id": ids.row,
-        "span_id": ids.span,
-        "root_span_id": ids.span,
-        "span_parents": [],
-        "created": _moment(run.start),
-        "input": asked,
-        "output": None if fields.output is UNSET else fields.output,
-        "expected": None if fields.expected is UNSET else fields.expected,
-        "error": error or None,
-        "scores": scores,
-        "tags": fields.tags,
-        "metrics": metrics,
-        "context": case.place.context,
-        "span_attributes": {
-            "name": f"{case.name} {part}" if part else case.name,
-            "type": "eval",
-        },
-    }
-    if fields.origin:
-        event["origin"] = fields.origin
-    # The durations come last, for `with_teardown`.
-    event["metadata"] = {**_metadata(fields), "pytest": _facts(case, run, part)}
-    text = dumps(event)
-    if len(text) > MAX_FIELD_BYTES:
-        return encode(event, part=part, project=case.place.project)
-    return Row(
-        id=ids.row,
-        nodeid=case.nodeid,
-        part=part,
-        outcome=run.outcome,
-        scores=dumps(scores),
-        metrics=dumps(metrics),
-        input_hash=hash_of(asked),
-        source=case.place.source,
-        event=text,
-        project=case.place.project,
+    name = f"{case.name} {part}" if part else case.name
+    origin = f'"origin":{dumps(fields.origin)},' if fields.origin else ""
+    metadata = f"{dumps(_metadata(fields))[1:-1]}," if fields.metadata else ""
+    text = (
+        f'{{"id":"{ids.row}","span_id":"{ids.span}","root_span_id":"{ids.span}",'
+        f'"span_parents":[],"created":"{_moment(start)}","input":{asked},'
+        f'"output":{_said(fields.output)},"expected":{_said(fields.expected)},'
+        f'"error":{quoted(error) if error else "null"},"scores":{scores},'
+        f'"tags":{dumps([*fields.tags]) if fields.tags else "[]"},"metrics":{metrics},'
+        f'"context":{place.context},{origin}'
+        f'"span_attributes":{{"name":{quoted(name)},"type":"eval"}},'
+        f'"metadata":{{{metadata}"pytest":{{{place.facts},{_facts(case, run, part)}}}}}}}'
     )
+    if len(text) > MAX_FIELD_BYTES:
+        return encode(json.loads(text), part=part, project=place.project)
+    return {
+        "id": ids.row,
+        "nodeid": case.nodeid,
+        "part": part,
+        "outcome": run.outcome,
+        "scores": scores,
+        "metrics": amounts,
+        # A mapping of one name is in order.
+        "input_hash": _hash_of_text(asked) if asked.count(":") <= 1 else hash_of(given),
+        "source": place.source,
+        "event": text,
+        "project": place.project,
+    }
 
 
-def _moment(seconds: float) -> str:
-    """A moment in Unix seconds as Braintrust writes it: ISO 8601, in UTC."""
-    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
-    return f"{_second(whole)}.{micro:06}+00:00"
+def _said(value: Json | Unset) -> str:
+    if type(value) is str:
+        return quoted(value)
+    return "null" if isinstance(value, Unset) else dumps(value)
+
+
+def amounts_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics that are amounts: how long a test took, but not when that was."""
+    amounts = {name: each for name, each in metrics.items() if name not in _MOMENTS}
+    if all(name in metrics for name in _MOMENTS):
+        amounts.setdefault("duration", metrics["end"] - metrics["start"])
+    return amounts
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds as a number in JSON, to the microsecond."""
+    if type(seconds) is not float or not 0 <= seconds < _MOST_SECONDS:
+        # Of the duration of a report other plugins make what they like.
+        return dumps(clean(seconds))
+    text = f"{seconds:.6f}"
+    # As Python writes it, where that is shorter.
+    return text if text[-1] != "0" else dumps(float(text))
+
+
+def _micros(seconds: float) -> str:
+    """The digits of a time since 1970 in microseconds, which are seven at least."""
+    return str(int(seconds * 1e6 + 0.5)).zfill(7)
+
+
+def _in_seconds(micros: str) -> str:
+    """Such digits as a number of seconds."""
+    return f"{micros[:-6]}.{micros[-6:].rstrip('0') or '0'}"
+
+
+def _moment(micros: str) -> str:
+    """Such digits since 1970 as Braintrust writes a moment: ISO 8601, in UTC."""
+    return f"{_second(micros[:-6])}.{micros[-6:]}+00:00"
 
 
 @lru_cache(maxsize=8)
-def _second(seconds: int) -> str:
+def _second(seconds: str) -> str:
     # Once for all the rows of a second, of which there may be thousands.
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]
+    return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat()[:19]
 
 
 def _input(case: Case, said: Fields, fields: Fields, part: str) -> Json:
@@ -261,25 +302,27 @@ def _metadata(fields: Fields) -> dict[str, Json]:
     return kept
 
 
-def _facts(case: Case, run: Run, part: str) -> dict[str, Any]:
+def _facts(case: Case, run: Run, part: str) -> str:
     """What the plugin itself says of a row, the durations last."""
-    facts = {
-        **case.place.facts,
-        "nodeid": case.nodeid,
-        "param_id": case.param_id,
-        "outcome": run.outcome,
-        "worker": run.worker,
-    }
+    param_id = "null" if case.param_id is None else quoted(case.param_id)
+    worker = "null" if run.worker is None else quoted(run.worker)
+    more: dict[str, Json] = {}
     if part:
-        facts["row"] = part
+        more["row"] = part
     if case.trial is not None:
-        facts["trial"] = case.trial
+        more["trial"] = case.trial
         # What pytest runs it by.
-        facts[TRIAL_NODEID] = short_name(case.item_id)
+        more[TRIAL_NODEID] = short_name(case.item_id)
     if run.attempts:
-        facts["attempts"] = list(run.attempts)
-    facts["durations"] = run.durations
-    return facts
+        more["attempts"] = [*run.attempts]
+    rest = f"{dumps(more)[1:-1]}," if more else ""
+    durations = ",".join(
+        [f'"{name}":{seconds_text(each)}' for name, each in run.durations.items()]
+    )
+    return (
+        f'"nodeid":{quoted(case.nodeid)},"param_id":{param_id},'
+        f'"outcome":"{run.outcome}","worker":{worker},{rest}"durations":{{{durations}}}'
+    )
 
 
 def encode(event: dict[str, Any], *, part: str = "", project: str | None = None) -> Row:
@@ -298,7 +341,7 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         part=part,
         outcome=facts["outcome"],
         scores=dumps(event["scores"]),
-        metrics=dumps(event["metrics"]),
+        metrics=dumps(amounts_of(event["metrics"])),
         input_hash=hash_of(event["input"]),
         source=source if isinstance(source, str) else None,
         event=text,
@@ -313,15 +356,19 @@ def _put_durations_last(event: dict[str, Any]) -> None:
     facts["durations"] = facts.pop("durations", {})
 
 
-def with_teardown(text: str, seconds: float) -> str:
+def with_teardown(text: str, seconds: str) -> str:
     """An encoded event once its test ended, and how long its teardown took.
+
+    Args:
+        text: The event.
+        seconds: As `seconds_text` writes them.
 
     The teardown of a passed test adds its duration and nothing else: the event is
     not worth encoding twice.
     """
     start = text.removesuffix(_TAIL)
     comma = "" if start.endswith("{") else ","
-    return f'{start}{comma}"teardown":{dumps(seconds)}{_TAIL}'
+    return f'{start}{comma}"teardown":{seconds}{_TAIL}'
 
 
 #: Ends an encoded event: durations, the plugin's facts, metadata, the event.
@@ -378,7 +425,10 @@ def hash_of(value: Json) -> str:
     Also after a way through Braintrust, which keeps neither the order of keys nor
     that a whole number was a float.
     """
-    text = dumps_sorted(value)
+    return _hash_of_text(dumps_sorted(value))
+
+
+def _hash_of_text(text: str) -> str:
     if ".0" in text:
         text = _WHOLE.sub("", text)
     return blake2b(text.encode("ascii"), digest_size=8).hexdigest()

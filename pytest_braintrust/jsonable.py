@@ -93,6 +93,10 @@ dumps = _encoder(sort_keys=False)
 dumps_sorted = _encoder(sort_keys=True)
 
 
+#: Does the same for text.
+quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
+
+
 def clean(value: object) -> Json:
     """Copy `value` into plain JSON values; never raises an `Exception` for it.
 

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from pytest_braintrust.store.measuring import Measured
 
 #: What a test is known by in every run: its node id and the name of its row.
 Key: TypeAlias = tuple[str, str]
+
+#: Reads it off a row: by place, for that is quicker than by name.
+_KEY = itemgetter(Measured._fields.index("nodeid"), Measured._fields.index("part"))
 
 
 class Test(NamedTuple):
@@ -55,6 +58,9 @@ class Test(NamedTuple):
 
 
 def _by_name(values: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    if len(values) == 1:
+        # Most tests have one trial.
+        return {name: [value] for name, value in values[0].items()}
     found: dict[str, list[float]] = {}
     for each in values:
         for name, value in each.items():
@@ -85,7 +91,7 @@ class Unpaired:
 
 def grouped(rows: Iterable[Measured]) -> Iterator[Test]:
     """Rows that are ordered by test, as tests with their trials."""
-    for _, trials in groupby(rows, key=attrgetter("nodeid", "part")):
+    for _, trials in groupby(rows, key=_KEY):
         yield Test.of(tuple(trials))
 
 

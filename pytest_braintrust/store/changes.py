@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from pytest_braintrust.events import Row, with_teardown
-from pytest_braintrust.jsonable import clean, dumps
+from pytest_braintrust.events import Row, seconds_text, with_teardown
+from pytest_braintrust.jsonable import clean, dumps, quoted
 from pytest_braintrust.store import sessions
 from pytest_braintrust.store.sessions import NewSession
 
@@ -29,8 +28,8 @@ ON CONFLICT (id) DO UPDATE SET base = coalesce(base, excluded.base),
     base_remote_id = coalesce(base_remote_id, excluded.base_remote_id)
 """
 _PUT = """
-INSERT INTO rows (experiment, id, nodeid, part, outcome, scores, metrics, input_hash,
-    source, event, final, session)
+INSERT INTO rows (experiment, session, final, id, part, nodeid, source, outcome, scores,
+    metrics, input_hash, event)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (experiment, id) DO UPDATE SET
     nodeid = excluded.nodeid, part = excluded.part, outcome = excluded.outcome,
@@ -39,6 +38,8 @@ ON CONFLICT (experiment, id) DO UPDATE SET
     event = excluded.event, final = excluded.final, version = version + 1,
     refused = NULL
 """
+_DECODE = json.JSONDecoder().raw_decode
+
 _FIND = """
 SELECT position, event FROM rows WHERE id = ? AND NOT final
     AND experiment = (SELECT number FROM experiments WHERE id = ?)
@@ -90,7 +91,8 @@ def put(experiment: str, session: str, row: Row, *, final: bool) -> str:
         row: The row.
         final: Whether its test ended, so that it may be sent while the run goes on.
     """
-    names = dumps([row["part"], row["nodeid"], row["source"]])
+    source = "null" if row["source"] is None else quoted(row["source"])
+    names = f"[{quoted(row['part'])},{quoted(row['nodeid'])},{source}]"
     return (
         f"put\t{experiment}\t{session}\t{final:d}\t{row['id']}\t{names}"
         f"\t{row['outcome']}\t{row['scores']}\t{row['metrics']}"
@@ -100,7 +102,7 @@ def put(experiment: str, session: str, row: Row, *, final: bool) -> str:
 
 def end(experiment: str, row_id: str, teardown: float) -> str:
     """The line of a row whose test ended, and how many seconds its teardown took."""
-    return f"end\t{experiment}\t{row_id}\t{teardown!r}\n"
+    return f"end\t{experiment}\t{row_id}\t{seconds_text(teardown)}\n"
 
 
 def take_out(experiment: str, row_id: str) -> str:
@@ -124,28 +126,40 @@ def apply(connection: sqlite3.Connection, lines: Iterable[str]) -> None:
     """
     batch = _Batch(connection)
     for line in lines:
-        kind, _, rest = line.rstrip("\n").partition("\t")
-        with suppress(KeyError, TypeError, ValueError):
-            _TAKES[kind](batch, rest)
+        batch.take(line)
     batch.write()
 
 
-class _Put:
-    """A row as its line tells it."""
+class _Put(NamedTuple):
+    """A row as its line tells it, in the order of the columns of `_PUT`."""
 
-    __slots__ = (
-        *("experiment", "session", "final", "id", "part", "nodeid", "source"),
-        *("outcome", "scores", "metrics", "input_hash", "event"),
-    )
+    experiment: str
+    session: str
+    final: str
+    id: str
+    part: str
+    nodeid: str
+    source: str | None
+    outcome: str
+    scores: str
+    metrics: str
+    input_hash: str
+    event: str
 
-    def __init__(self, line: str) -> None:
-        fields = line.split("\t", 9)
-        self.experiment, self.session, self.final, self.id, names, *more = fields
-        self.outcome, self.scores, self.metrics, self.input_hash, self.event = more
-        self.part, self.nodeid, self.source = json.loads(names)
-        if not self.event.endswith("}"):
+    @classmethod
+    def of(cls, line: str) -> _Put:
+        """Read a line.
+
+        Raises:
+            ValueError, TypeError: it was cut.
+        """
+        experiment, session, final, row_id, names, *more = line.split("\t", 9)
+        told, _ = _DECODE(names)
+        put = cls(experiment, session, final, row_id, *told, *more)
+        if not put.event.endswith("}"):
             msg = "the line was cut"
             raise ValueError(msg)
+        return put
 
 
 @dataclass(slots=True)
@@ -155,6 +169,14 @@ class _Batch:
     connection: sqlite3.Connection
     _puts: dict[tuple[str, str], _Put] = field(default_factory=dict)
 
+    def take(self, line: str) -> None:
+        """Take in a line, if it can be read."""
+        kind, _, rest = line.rstrip("\n").partition("\t")
+        try:
+            _TAKES[kind](self, rest)
+        except (KeyError, TypeError, ValueError):
+            return
+
     def begin(self, rest: str) -> None:
         sessions.add(self.connection, NewSession(**json.loads(rest)))
 
@@ -162,19 +184,22 @@ class _Batch:
         insert(self.connection, NewExperiment(**json.loads(rest)))
 
     def put(self, rest: str) -> None:
-        put = _Put(rest)
+        put = _Put.of(rest)
         self._puts[put.experiment, put.id] = put
 
     def end(self, rest: str) -> None:
         experiment, row_id, seconds = rest.split("\t")
+        # A line that was cut within the number would spoil the event.
+        float(seconds)
         put = self._puts.get((experiment, row_id))
-        if put is not None and put.final == "0":
-            put.event, put.final = with_teardown(put.event, float(seconds)), "1"
         if put is not None:
+            if put.final == "0":
+                event = with_teardown(put.event, seconds)
+                self._puts[experiment, row_id] = put._replace(event=event, final="1")
             return
         row = self.connection.execute(_FIND, (row_id, experiment)).fetchone()
         if row is not None:
-            event = with_teardown(row["event"], float(seconds))
+            event = with_teardown(row["event"], seconds)
             self.connection.execute(_END, (event, row["position"]))
 
     def take_out(self, rest: str) -> None:
@@ -187,22 +212,9 @@ class _Batch:
         experiments = self._numbers("experiments", {put.experiment for put in puts})
         sessions = self._numbers("sessions", {put.session for put in puts})
         rows = (
-            (
-                experiments[put.experiment],
-                put.id,
-                put.nodeid,
-                put.part,
-                put.outcome,
-                put.scores,
-                put.metrics,
-                put.input_hash,
-                put.source,
-                put.event,
-                put.final,
-                sessions.get(put.session),
-            )
-            for put in puts
-            if put.experiment in experiments
+            (experiments[experiment], sessions.get(session), *rest)
+            for experiment, session, *rest in puts
+            if experiment in experiments
         )
         self.connection.executemany(_PUT, rows)
 

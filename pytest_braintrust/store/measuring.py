@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from pytest_braintrust.store.connection import Store
 
-#: Metrics that are moments, not amounts: they say nothing about better or worse.
-_MOMENTS = ("start", "end")
+_DECODE = json.JSONDecoder().raw_decode
 
 # Scores and metrics in one text: to decode that once is half of the time.
 _SQL = """
@@ -52,25 +51,10 @@ class Measured(NamedTuple):
 
 def measured(store: Store, number: int) -> Iterator[Measured]:
     """The rows of an experiment, ordered by test and row name."""
-    for row in store.query(_SQL, (number,)):
-        scores, metrics = json.loads(row["numbers"])
-        yield Measured(
-            nodeid=row["nodeid"],
-            part=row["part"],
-            outcome=row["outcome"],
-            scores=_present(scores),
-            metrics=_amounts(metrics),
-            input_hash=row["input_hash"],
-            source=row["source"],
-        )
-
-
-def _present(scores: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if value is not None}
-
-
-def _amounts(metrics: Mapping[str, float]) -> dict[str, float]:
-    amounts = {name: each for name, each in metrics.items() if name not in _MOMENTS}
-    if all(name in metrics for name in _MOMENTS):
-        amounts.setdefault("duration", metrics["end"] - metrics["start"])
-    return amounts
+    for nodeid, part, outcome, input_hash, source, numbers in store.query(
+        _SQL, (number,)
+    ):
+        (scores, metrics), _ = _DECODE(numbers)
+        if None in scores.values():
+            scores = {name: each for name, each in scores.items() if each is not None}
+        yield Measured(nodeid, part, outcome, scores, metrics, input_hash, source)

@@ -27,7 +27,7 @@ FOLDER = "spool"
 _SUFFIX = ".changes"
 
 #: Lines, and bytes of them, that are taken in with one transaction.
-_LINES = 500
+_LINES = 5_000
 _BYTES = 4_000_000
 
 #: A file of this size is left for a new one.
@@ -55,6 +55,8 @@ class Spool:
     size: int = 0
     late: int = 0
     _path: Path = field(init=False)
+    #: When that was, in Unix seconds.
+    _wrote: float = field(default_factory=now)
     _descriptor: Descriptor | None = None
 
     def __post_init__(self) -> None:
@@ -82,28 +84,26 @@ class Spool:
             StoreError: they could not be written.
         """
         data = lines.encode("ascii")
+        held, before, self._wrote = self._descriptor, self._wrote, now()
         try:
-            self._append(data)
+            # Kept open, for opening costs more than writing. A test that closes
+            # descriptors leaves us a number that may be a file of its own, and one
+            # that removes files leaves us a file that nobody will see.
+            if held is None or not held.is_usable:
+                held = self._descriptor = self._opened()
+            written = _WRITE[0](held.number, data)
+            if written < len(data):
+                _CUT[0](held.number, _FSTAT[0](held.number).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
+            slept = self._wrote - before > _LEFT_BEHIND_SECONDS / 2
+            if slept and held.is_removed:
+                # Just now, by who takes us for dead; nobody may have read that line.
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # noqa: TRY301
         except OSError as error:
             msg = f"cannot write the store at {self.directory}: {error.strerror}"
             raise StoreError(msg) from error
         self.size += len(data)
         self.late += len(data)
-
-    def _append(self, data: bytes) -> None:
-        # Kept open, for opening costs more than writing. A test that closes descriptors
-        # leaves us a number that may be a file of its own, and one that removes files
-        # leaves us a file that nobody will see.
-        held = self._descriptor
-        if held is None or not held.is_usable:
-            held = self._descriptor = self._opened()
-        written = _WRITE[0](held.number, data)
-        if written < len(data):
-            _CUT[0](held.number, _FSTAT[0](held.number).st_size - written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if held.is_removed:
-            # Just now, by who takes us for dead; nobody may have read that line.
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _opened(self) -> Descriptor:
         if not self.size:

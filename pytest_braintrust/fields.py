@@ -151,15 +151,16 @@ def checked(  # noqa: PLR0913 - the fields of a Braintrust event
             number, or metadata and tags are not of their kind. Nothing of the call
             is kept then.
     """
+    # Most calls say two or three of these.
     return Fields(
-        input=UNSET if input is UNSET else clean(input),
-        output=UNSET if output is UNSET else clean(output),
-        expected=UNSET if expected is UNSET else clean(expected),
-        error=UNSET if error is UNSET else None if error is None else as_text(error),
-        scores=_scores(scores),
-        metadata=_metadata(metadata),
-        tags=_tags(tags),
-        metrics=_metrics(metrics),
+        UNSET if input is UNSET else clean(input),
+        UNSET if output is UNSET else clean(output),
+        UNSET if expected is UNSET else clean(expected),
+        UNSET if error is UNSET else None if error is None else as_text(error),
+        {} if scores is None else _scores(scores),
+        {} if metadata is None else _metadata(metadata),
+        [] if tags is None else _tags(tags),
+        {} if metrics is None else _metrics(metrics),
     )
 
 
@@ -180,10 +181,10 @@ def _merge_deep(into: dict[str, Json], said: Mapping[str, Json]) -> None:
 
 
 def _scores(scores: object) -> dict[str, float | None]:
-    if scores is None:
-        return {}
     named = _named("scores", scores, 'scores={"exact": 0.5}')
-    return {name: _score(name, value) for name, value in named.items()}
+    for name, value in named.items():
+        named[name] = _score(name, value)
+    return named
 
 
 def _score(name: str, value: Any) -> float | None:
@@ -211,8 +212,6 @@ def _score(name: str, value: Any) -> float | None:
 
 
 def _metrics(metrics: object) -> dict[str, float]:
-    if metrics is None:
-        return {}
     named = _named("metrics", metrics, 'metrics={"tokens": 312}')
     return {
         name: _metric(name, value) for name, value in named.items() if value is not None
@@ -255,8 +254,6 @@ def _shown(value: object) -> str:
 
 
 def _metadata(metadata: object) -> dict[str, Json]:
-    if metadata is None:
-        return {}
     plain = clean(metadata)
     if not isinstance(plain, dict):
         msg = f'metadata is {_shown(metadata)}; give a mapping, as in {{"model": "a"}}'
@@ -268,8 +265,6 @@ def _metadata(metadata: object) -> dict[str, Json]:
 
 
 def _tags(tags: object) -> list[str]:
-    if tags is None:
-        return []
     if isinstance(tags, str):
         tags = [tags]
     if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
@@ -286,9 +281,9 @@ def _tags(tags: object) -> list[str]:
 
 
 def _named(what: str, value: object, example: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         msg = f"{what} is {_shown(value)}; give a mapping of names, as in {example}"
-        raise ValueError(msg)  # noqa: TRY004
+        raise ValueError(msg)
     named: dict[str, Any] = {}
     for name, each in value.items():
         if not isinstance(name, str) or not name.strip():

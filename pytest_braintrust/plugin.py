@@ -280,9 +280,10 @@ def bt_row(request: pytest.FixtureRequest) -> DatasetRow:
 @pytest.fixture
 def bt_score() -> BtScore:
     """Record input, output and scores of this test: `bt_score(output=…, scores=…)`."""
-    from pytest_braintrust import scoring  # noqa: PLC0415 - imported when used
+    # Of the module: a package is asked for its modules anew at each import.
+    from pytest_braintrust.scoring import for_running  # noqa: PLC0415 - when used
 
-    return scoring.for_running()
+    return for_running()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ whatever changes a recording holds its lock.
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -24,6 +23,7 @@ from pytest_braintrust.events import Case, Ids, Row, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
+from pytest_braintrust.processes import CURRENT
 
 #: Error texts of earlier attempts are kept to this many characters.
 _ATTEMPT_ERROR_CHARACTERS = 4_000
@@ -99,7 +99,7 @@ class Recording:
     #: Called after each word; what it does is up to who runs the test.
     on_log: Callable[[Recording], None] | None = None
     #: The process that runs the test.
-    pid: int = field(default_factory=os.getpid)
+    pid: int = field(default_factory=lambda: CURRENT.pid)
     lock: RLock = field(default_factory=RLock)
     _cut_off: bool = False
     _earlier: list[tuple[str, Ids]] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Recording:
     @property
     def forked(self) -> bool:
         """Whether this process is one that the test forked, and has no say here."""
-        return os.getpid() != self.pid
+        return CURRENT.pid != self.pid
 
     @property
     def said_anything(self) -> bool:
@@ -131,7 +131,7 @@ class Recording:
                 self.failed_inside.clear()
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
-            self.pid, self.phase = os.getpid(), "setup"
+            self.pid, self.phase = CURRENT.pid, "setup"
             self.start = now()
 
     def enter_body(self) -> None:

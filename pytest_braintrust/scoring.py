@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
+    NamedTuple,
     NoReturn,
     SupportsFloat,
     TypeAlias,
@@ -45,8 +46,7 @@ FINDER = pytest.StashKey[Callable[["str | None"], Experiment]]()
 FindExperiment: TypeAlias = Callable[[], "Experiment | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """The test that is running, where it is recorded."""
 
     item: pytest.Item

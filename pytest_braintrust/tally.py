@@ -80,24 +80,24 @@ class Tally:
             nodeid: The test.
             told: What the row of the test says that it came to, where it has one.
         """
-        if report.when == CRASH:
+        phase = report.when
+        if phase == CRASH:
             self.lost(nodeid, worker)
             return not is_superseded(report)
-        test = self._open.get((worker, nodeid))
+        key = worker, nodeid
+        test = self._open.get(key)
         if test is None:
-            test = self._open[worker, nodeid] = _Open()
-        if is_subtest(report):
+            test = self._open[key] = _Open()
+        if _is_of_subtests(type(report).__name__):
             test.failed_inside |= report.outcome == "failed"
             return False
-        if report.when == "setup":
+        if phase == "setup":
             test.phases.clear()
             test.superseded = False
-        test.phases[str(report.when)] = report
-        if is_superseded(report):
+        test.phases[phase or "call"] = report
+        if report.outcome not in _KNOWN_OUTCOMES:
             test.failed_inside, test.superseded = False, True
-        if report.when != "teardown":
-            return False
-        return self._closed(test, nodeid, worker, told)
+        return phase == "teardown" and self._closed(test, nodeid, worker, told)
 
     def lost(self, nodeid: str, worker: str | None) -> None:
         """Count a test that was cut off while it ran, by its worker's death or ours.
@@ -161,12 +161,8 @@ def is_superseded(report: Report) -> bool:
     return report.outcome not in _KNOWN_OUTCOMES
 
 
-def is_subtest(report: object) -> bool:
-    """Whether a report tells of a part of a test, whose own report follows."""
-    return _is_of_subtests(type(report).__name__)
-
-
 @lru_cache(maxsize=64)
 def _is_of_subtests(kind: str) -> bool:
+    """Whether reports of a class tell of parts of tests, whose own reports follow."""
     # pytest 9 has its own class and pytest-subtests another one.
     return kind.lower() == "subtestreport"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from pytest_braintrust import exchange, git, naming
+from pytest_braintrust import git, naming
 from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
 from pytest_braintrust.naming import Candidate
 from pytest_braintrust.selection import KEY, covers
@@ -243,6 +243,8 @@ def is_file(folder: Path, asked: str | None) -> bool:
 
 
 def _of_file(store: Store, path: Path) -> Baseline:
+    from pytest_braintrust import exchange  # noqa: PLC0415 - imported when used
+
     try:
         known = exchange.import_file(store, path).experiment
     except ExchangeError as error:

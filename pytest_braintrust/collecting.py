@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_braintrust import cases, configured, relay, settings
+from pytest_braintrust import cases, configured, settings
 from pytest_braintrust.datasets import reference, table
 from pytest_braintrust.datasets.reference import Reference
 from pytest_braintrust.datasets.rows import DatasetRow
@@ -22,16 +22,13 @@ from pytest_braintrust.datasets.wanted import Wanted
 from pytest_braintrust.errors import DatasetError, PluginError
 from pytest_braintrust.fields import Fields, Speaking
 from pytest_braintrust.jsonable import plain_text
-from pytest_braintrust.relay import Datasets
+from pytest_braintrust.relay import SOURCE, USED, Datasets, run_of
 from pytest_braintrust.reports.lines import plain
 
 if TYPE_CHECKING:
     from pytest_braintrust.obtaining import Source
 
 FIXTURE = "bt_row"
-
-#: Where datasets come from, in a worker that was told by its controller.
-SOURCE = pytest.StashKey["Source"]()
 
 #: The datasets that were read in this process, or why they could not be.
 _TABLES = pytest.StashKey[dict[tuple[str, Reference], "Table | PluginError"]]()
@@ -85,6 +82,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         found = _table(definition, reference.read(mark.kwargs))
     except PluginError as error:
         _fail(metafunc, str(error))
+    metafunc.config.stash[USED] = used
     parameters = [RowParameter(found, index) for index in range(len(found.labels))]
     metafunc.parametrize(FIXTURE, parameters, indirect=True, ids=found.labels)
 
@@ -147,21 +145,6 @@ def used(items: Iterable[pytest.Item]) -> Datasets:
     for project, about in found:
         datasets.setdefault(project, []).append(asdict(about))
     return datasets
-
-
-class Herald:
-    """In a worker: lets the first report tell which datasets were collected here."""
-
-    def __init__(self, config: pytest.Config, datasets: Datasets) -> None:
-        self._config = config
-        self._datasets = datasets
-
-    # Before pytest-xdist sends it.
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Tell it once."""
-        relay.attach_datasets(report, self._datasets)
-        self._config.pluginmanager.unregister(self)
 
 
 def _dataset_marks(node: pytest.Item) -> Iterator[pytest.Mark]:
@@ -235,17 +218,12 @@ def _source(config: pytest.Config) -> Source:
     """Where datasets come from, as a controller told it or as it is set here."""
     from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
 
-    if SOURCE not in config.stash:
-        found = settings.resolve(configured.given(config), config.rootpath)
-        config.stash[SOURCE] = Source.of(found, run_of(config))
-    return config.stash[SOURCE]
-
-
-def run_of(config: pytest.Config) -> str | None:
-    """What pytest-xdist calls the run that a worker is of; None without workers."""
-    workerinput = getattr(config, "workerinput", {})
-    name = workerinput.get("testrunuid")
-    return None if name is None else str(name)
+    told = config.stash.get(SOURCE, None)
+    if told is not None:
+        source: Source = told()
+        return source
+    found = settings.resolve(configured.given(config), config.rootpath)
+    return Source.of(found, run_of(config))
 
 
 def _warn(node: pytest.Item, text: str) -> None:

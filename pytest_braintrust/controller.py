@@ -6,23 +6,20 @@ process has both.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_braintrust import (
     cases,
-    collecting,
     gates,
     journal,
     relay,
 )
 from pytest_braintrust.concluding import Conclusion
-from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.describing import Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import BaselineError
@@ -30,13 +27,16 @@ from pytest_braintrust.intake import Intake
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Judge
 from pytest_braintrust.keeping import Keeper
+from pytest_braintrust.processes import CURRENT
 from pytest_braintrust.publishing import Places, commands, properties, publish
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.running import Recorder, Rules, Way
-from pytest_braintrust.seeking import Seeker
 from pytest_braintrust.settings import Settings
 from pytest_braintrust.telling import Teller
-from pytest_braintrust.worker import told_to_workers
+
+if TYPE_CHECKING:
+    from pytest_braintrust.delivery import Delivery
+    from pytest_braintrust.seeking import Seeker
 
 
 class Controller:
@@ -60,7 +60,7 @@ class Controller:
         self._run = run
         self._keeper = keeper
         editor = RowEditor(config, settings.api_key)
-        self._pid = os.getpid()
+        self._pid = CURRENT.pid
         self._teller = Teller(config)
         self._delivery = _delivery(settings, run)
         self._seeker = _seeker(settings, judge, run)
@@ -99,7 +99,7 @@ class Controller:
     @property
     def _forked(self) -> bool:
         """Whether this process is one that a test forked, and runs on as pytest."""
-        return os.getpid() != self._pid
+        return CURRENT.pid != self._pid
 
     def start(self) -> None:
         """Start what goes on beside the tests."""
@@ -130,6 +130,8 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
+        from pytest_braintrust.worker import told_to_workers  # noqa: PLC0415 - when used
+
         channel = node.gateway.newchannel()
         channel.setcallback(Journal.of(self._journals, node.gateway.id).write_text)
         node.workerinput[relay.KEY] = told_to_workers(
@@ -154,7 +156,7 @@ class Controller:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._intake.tally.collected = len(session.items)
-        self._run.datasets.update(collecting.used(session.items))
+        self._run.datasets.update(relay.used_datasets(self._config, session.items))
         record_all = self._settings.record_all
         shared = cases.shared_ids(session.items, record_all=record_all)
         self._teller.note_shared_ids(shared)
@@ -190,7 +192,7 @@ class Controller:
         payload, datasets = relay.detach(report)
         if datasets:
             self._run.datasets.update(datasets)
-        if self._forked:
+        if CURRENT.pid != self._pid:
             return
         self._intake.report(report, payload)
         if self._junit and payload is not None and report.when == "teardown":
@@ -267,6 +269,8 @@ class Controller:
 def _delivery(settings: Settings, run: Run) -> Delivery | None:
     if settings.connection is None:
         return None
+    from pytest_braintrust.delivery import Delivery  # noqa: PLC0415 - imported when used
+
     return Delivery(
         run.session_id, settings.connection, run.project, settings.flush_timeout
     )
@@ -276,4 +280,6 @@ def _seeker(settings: Settings, judge: Judge, run: Run) -> Seeker | None:
     subject = judge.sought(run.project)
     if settings.connection is None or subject is None:
         return None
+    from pytest_braintrust.seeking import Seeker  # noqa: PLC0415 - imported when used
+
     return Seeker(settings.connection, subject, settings.baseline)

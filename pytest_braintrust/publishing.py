@@ -12,7 +12,6 @@ from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.events import Row
 from pytest_braintrust.given import Given
-from pytest_braintrust.reports import machine, markdown
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import RunReport
 
@@ -76,6 +75,10 @@ def _file(read: Given, name: str, folder: Path) -> Path | None:
 
 def publish(report: RunReport, places: Places) -> Iterator[str]:
     """Write the summary everywhere; answers what could not be written, and why."""
+    if places == Places():
+        return
+    from pytest_braintrust.reports import machine, markdown  # noqa: PLC0415 - when used
+
     if places.markdown is not None:
         yield from _write(places.markdown, markdown.render(report))
     if places.json is not None:

@@ -8,15 +8,14 @@ rows with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import Empty
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
+
+import pytest
 
 from pytest_braintrust.events import Row
 from pytest_braintrust.outcomes import Outcome
-
-if TYPE_CHECKING:
-    import pytest
 
 #: Under this name workers are told of the run, and tell at their end.
 KEY = "braintrust"
@@ -26,6 +25,27 @@ _DATASETS = "braintrust_datasets"
 
 #: The datasets that a process made cases of, as `Run.datasets` has them.
 Datasets: TypeAlias = dict[str, list[dict[str, Any]]]
+
+
+#: Tells where datasets come from, as an `obtaining.Source`. Most runs have none: what
+#: they need is imported by the first test that names one.
+SOURCE = pytest.StashKey[Callable[[], Any]]()
+
+#: Tells which datasets tests are cases of; set when the first one is.
+USED = pytest.StashKey[Callable[[Iterable[pytest.Item]], Datasets]]()
+
+
+def run_of(config: pytest.Config) -> str | None:
+    """What pytest-xdist calls the run that a worker is of; None without workers."""
+    workerinput = getattr(config, "workerinput", {})
+    name = workerinput.get("testrunuid")
+    return None if name is None else str(name)
+
+
+def used_datasets(config: pytest.Config, items: Iterable[pytest.Item]) -> Datasets:
+    """The datasets that tests are cases of."""
+    used = config.stash.get(USED, None)
+    return {} if used is None else used(items)
 
 
 class Payload(TypedDict):

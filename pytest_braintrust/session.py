@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_braintrust import (
-    collecting,
     configured,
     judging,
     publishing,
@@ -22,9 +23,9 @@ from pytest_braintrust.describing import Finder, describe
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper
-from pytest_braintrust.obtaining import Source
 from pytest_braintrust.opening import open_somewhere
 from pytest_braintrust.publishing import Places
+from pytest_braintrust.relay import SOURCE
 from pytest_braintrust.running import RECORDER
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import select
@@ -32,6 +33,9 @@ from pytest_braintrust.settings import Settings
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.store.spool import take_in_left
+
+if TYPE_CHECKING:
+    from pytest_braintrust.obtaining import Source
 
 
 def start(config: pytest.Config) -> None:
@@ -116,8 +120,7 @@ class Starter:
         config.stash[FINDER] = Finder(
             run.experiment, settings.connection, str(store.directory)
         ).find
-        source = replace(Source.of(settings, None), directory=store.directory)
-        config.stash[collecting.SOURCE] = source
+        config.stash[SOURCE] = lambda: _source(settings, store.directory)
         config.pluginmanager.register(controller, "pytest-braintrust-controller")
         config.pluginmanager.register(controller.recorder, RECORDER)
         select(
@@ -128,3 +131,9 @@ class Starter:
         )
         config.add_cleanup(controller.close)
         controller.start()
+
+
+def _source(settings: Settings, directory: Path) -> Source:
+    from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
+
+    return replace(Source.of(settings, None), directory=directory)

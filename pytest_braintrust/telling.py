@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_braintrust.delivery import Delivery
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.reports import terminal
 from pytest_braintrust.reports.lines import Line, fit, name_of, short
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.store.connection import Store
+
+if TYPE_CHECKING:
+    from pytest_braintrust.delivery import Delivery
 
 
 class Teller:

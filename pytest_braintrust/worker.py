@@ -10,21 +10,31 @@ from __future__ import annotations
 import socket
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_braintrust import cases, collecting, configured, journal
+from pytest_braintrust import cases, configured, journal
 from pytest_braintrust.describing import Finder, Run
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.events import Row
 from pytest_braintrust.journal import Channel, Courier, Journal
-from pytest_braintrust.obtaining import Source
-from pytest_braintrust.relay import KEY, Payload
+from pytest_braintrust.relay import (
+    KEY,
+    SOURCE,
+    Datasets,
+    Payload,
+    attach_datasets,
+    run_of,
+    used_datasets,
+)
 from pytest_braintrust.running import RECORDER, Recorder, Rules, Way
 from pytest_braintrust.scoring import FINDER
 from pytest_braintrust.selecting import select
 from pytest_braintrust.settings import STORE_DIRECTORY, Connection, Settings
+
+if TYPE_CHECKING:
+    from pytest_braintrust.obtaining import Source
 
 
 def start(config: pytest.Config, workerinput: dict[str, Any]) -> None:
@@ -52,6 +62,8 @@ def told_to_workers(
         directory: The store's directory.
         channel: Where it sends what tests say, if it does not see that directory.
     """
+    from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
+
     connection = settings.connection
     source = asdict(Source.of(settings, None))
     del source["directory"]
@@ -92,7 +104,7 @@ class Worker:
             None if directory is None else str(directory),
         )
         config.stash[FINDER] = finder.find
-        config.stash[collecting.SOURCE] = _source(config, given, directory)
+        config.stash[SOURCE] = lambda: _source(config, given, directory)
         self._journal: Journal | None = None
         if directory is not None:
             folder = journal.folder_of(directory, run.session_id)
@@ -123,11 +135,10 @@ class Worker:
             record_all = self._rules.record_all
             shared = cases.shared_ids(session.items, record_all=record_all)
             self._journal.write_shared(shared)
-        datasets = collecting.used(session.items)
+        datasets = used_datasets(self._config, session.items)
         if datasets:
             self._run.datasets.update(datasets)
-            herald = collecting.Herald(self._config, datasets)
-            self._config.pluginmanager.register(herald)
+            self._config.pluginmanager.register(Herald(self._config, datasets))
 
     def _hand_late(self, payload: Payload) -> None:
         for row in payload["rows"] or []:
@@ -153,15 +164,32 @@ class Worker:
         return "".join("1" if flag else "0" for flag in flags)
 
 
+class Herald:
+    """Lets the first report tell which datasets were collected here."""
+
+    def __init__(self, config: pytest.Config, datasets: Datasets) -> None:
+        self._config = config
+        self._datasets = datasets
+
+    # Before pytest-xdist sends it.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell it once."""
+        attach_datasets(report, self._datasets)
+        self._config.pluginmanager.unregister(self)
+
+
 def _source(
     config: pytest.Config, given: dict[str, Any], directory: Path | None
 ) -> Source:
     """Where the datasets of a worker come from: where those of its controller do."""
+    from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
+
     source: dict[str, Any] = dict(given["source"])
     reach = source["connection"]
     source["connection"] = Connection(**reach) if reach else None
     source["directory"] = directory or config.rootpath / STORE_DIRECTORY
-    source["run"] = collecting.run_of(config)
+    source["run"] = run_of(config)
     return Source(**source)
 
 

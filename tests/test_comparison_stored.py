@@ -98,6 +98,16 @@ def test_a_metric_has_its_better_direction(store: Store) -> None:
     assert found.overall == "same"  # of metrics it says nothing
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.002, 0.011), (2.0, 2.1)])
+def test_a_duration_that_a_busy_machine_may_explain_is_no_evidence(
+    store: Store, before: float, after: float
+) -> None:
+    """However sure it is: all tests of a run are on the same machine."""
+    then = [Told(f"test_{i}", seconds=before) for i in range(8)]
+    now = [Told(f"test_{i}", seconds=after) for i in range(8)]
+    assert measure(compared(store, then, now), "duration").verdict == "no evidence"
+
+
 def test_renamed_tests_are_matched_where_their_input_is_their_own(
     store: Store,
 ) -> None:

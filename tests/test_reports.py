@@ -201,14 +201,14 @@ def test_amounts_have_a_scale_in_words(amount: float, unit: str) -> None:
 
 def test_metrics_name_the_better_direction_and_their_unit(store: Store) -> None:
     """Less is better unless it was said otherwise."""
-    then = [Told(f"t{i}", metrics={"cost": 0.0003}, seconds=0.002) for i in range(8)]
-    now = [Told(f"t{i}", metrics={"cost": 0.0001}, seconds=0.003) for i in range(8)]
+    then = [Told(f"t{i}", metrics={"cost": 0.0003}, seconds=0.2) for i in range(8)]
+    now = [Told(f"t{i}", metrics={"cost": 0.0001}, seconds=0.3) for i in range(8)]
     told = lines(judged(store, then, now))
     at = told.index("metrics, less is better")
     assert [" ".join(line.split()) for line in told[at + 1 : at + 4]] == [
         "cost, thousandths",
         "0.300 0.100 -0.200 -0.200…-0.200 8 0 ▲ improved",
-        "duration, ms 2.000 3.000 +1.000 +1.000…+1.000 0 8 ▼ regressed",
+        "duration, ms 200.0 300.0 +100.0 +100.0…+100.0 0 8 ▼ regressed",
     ]
 
 

@@ -37,6 +37,8 @@ from pytest_braintrust.store.reading import StoredExperiment
 #: smaller share than this is called no evidence, whatever its p-value.
 DURATION = "duration"
 SMALL_DURATION = 0.1
+#: Nor does what moved by less than this: a first import takes longer.
+SMALL_SECONDS = 0.01
 
 
 def compare(
@@ -245,4 +247,5 @@ def _is_small(numbers: statistics.Comparison) -> bool:
     """
     if numbers.difference is None or numbers.then is None:
         return False
-    return abs(numbers.difference) < SMALL_DURATION * numbers.then
+    small = max(SMALL_DURATION * numbers.then, SMALL_SECONDS)
+    return abs(numbers.difference) < small

@@ -18,10 +18,8 @@ from pytest_braintrust.store import connection, reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.spool import Spool
 
-#: After so many bytes or seconds the tables take in what the spool has. Whoever else
-#: opens the store does that too, so that nobody waits for it; and each time most pages
-#: of an index are written anew.
-_LATE_BYTES, _LATE_SECONDS = 2_000_000, 5.0
+#: After so many bytes or seconds the tables take in what the spool has.
+_LATE_BYTES, _LATE_SECONDS = 300_000, 0.5
 #: How long a test waits for another process that writes to the store.
 WAIT_SECONDS = 2.0
 #: After a write that failed, the next one is tried after so many seconds at least.

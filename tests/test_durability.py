@@ -20,7 +20,6 @@ from conftest import Suite
 from fake_braintrust import FakeBraintrust
 from stored import a_row, a_store, rows
 
-from pytest_braintrust import ledger
 from pytest_braintrust.events import Row
 from pytest_braintrust.keeping import Keeper
 from pytest_braintrust.store import changes, reading, spool
@@ -343,7 +342,6 @@ def test_a_spool_that_grew_large_is_left_for_a_new_one(
 ) -> None:
     """A run takes no more room than its store; each file is enough for its rows."""
     monkeypatch.setattr(spool, "_LARGE_BYTES", 10_000)
-    monkeypatch.setattr(ledger, "_LATE_BYTES", 100_000)
     for number in range(2_000):
         run.keep(str(number), [a_row(f"t_{number}")], final=True, worker=None)
         assert sum(path.stat().st_size for path in files(store)) < 500_000

@@ -42,9 +42,6 @@ _DAMAGED = {11, 26}
 _DAMAGED_TEXTS = ("malformed", "not a database")
 
 
-#: Rows are kilobytes, and of pages for several there are fewer to write.
-_PAGE_BYTES = 16_384
-
 #: Connections that must stay open until the process ends.
 _NEVER_CLOSED: list[sqlite3.Connection] = []
 
@@ -296,7 +293,6 @@ def _prepare(connection: sqlite3.Connection, directory: Path, *, wal: bool) -> N
     connection.execute("PRAGMA temp_store = MEMORY")
     # Once, when the file is new: it stays what it is then.
     if wal and _version(connection) == 0:
-        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     # A plain journal may damage the file where the machine dies, unless it is synced.

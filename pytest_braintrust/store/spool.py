@@ -27,7 +27,7 @@ FOLDER = "spool"
 _SUFFIX = ".changes"
 
 #: Lines, and bytes of them, that are taken in with one transaction.
-_LINES = 5_000
+_LINES = 500
 _BYTES = 4_000_000
 
 #: A file of this size is left for a new one.

@@ -173,8 +173,3 @@ def day(seconds: float) -> str:
     """The same in eleven characters: a year ago nobody asks for the hour."""
     text = moment(seconds)
     return text[5:] if time.time() - seconds < _YEAR else text[:10]
-
-
-def a_number(count: int, what: str) -> str:
-    """A count with its word: `1 row`, `2,000 rows`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

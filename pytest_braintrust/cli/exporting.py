@@ -9,7 +9,6 @@ from pathlib import Path
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
-    a_number,
     add_command,
     opened_store,
 )
@@ -17,6 +16,7 @@ from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import as_json, say
 from pytest_braintrust.exchange import export_experiment, export_file
 from pytest_braintrust.naming import resolve
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust export latest -o rows.jsonl

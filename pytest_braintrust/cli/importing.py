@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_braintrust.cli.common import Commands, a_number, add_command, opened_store
+from pytest_braintrust.cli.common import Commands, add_command, opened_store
 from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import Counter, as_json, say, warn
 from pytest_braintrust.errors import ExchangeError
 from pytest_braintrust.exchange import Imported, import_file
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust import rows.jsonl

@@ -12,7 +12,6 @@ from pytest_braintrust import pruning
 from pytest_braintrust.cli.common import (
     Commands,
     a_count,
-    a_number,
     add_command,
     moment,
     opened_store,
@@ -22,6 +21,7 @@ from pytest_braintrust.cli.output import Column, as_json, say, screen_width, tab
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.pruning import Old
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust prune --keep 50             all but the last 50 of each project

@@ -7,7 +7,6 @@ import argparse
 from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     Commands,
-    a_number,
     add_command,
     add_connection_options,
     opened_store,
@@ -15,6 +14,7 @@ from pytest_braintrust.cli.common import (
 )
 from pytest_braintrust.cli.output import Counter, as_json, say
 from pytest_braintrust.store import reading
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust pull capitals/main-4f2a91c-20260713-141200

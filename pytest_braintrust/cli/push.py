@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
-    a_number,
     add_command,
     add_connection_options,
     opened_store,
@@ -27,6 +26,7 @@ from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import RowCounts, StoredExperiment
+from pytest_braintrust.words import a_number
 
 if TYPE_CHECKING:
     from pytest_braintrust.uploader import Sender, Sent

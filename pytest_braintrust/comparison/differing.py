@@ -14,6 +14,7 @@ from pytest_braintrust.comparison.pairing import Pair
 from pytest_braintrust.comparison.result import Difference
 from pytest_braintrust.jsonable import dumps
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.words import a_number
 
 #: Where a run says which datasets it had, and how many workers.
 _DATASETS, _WORKERS = "datasets", "workers"
@@ -60,9 +61,9 @@ def differences(
     yield from _commits(base.repo_info or {}, head.repo_info or {})
     yield from _workers(base.metadata, head.metadata)
     if counted.sources:
-        yield Difference("test code", "", _tests(counted.sources))
+        yield Difference("test code", "", a_number(counted.sources, "test"))
     if counted.inputs:
-        yield Difference("inputs", "", _tests(counted.inputs))
+        yield Difference("inputs", "", a_number(counted.inputs, "test"))
 
 
 def _declared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -132,10 +133,6 @@ def _workers(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Differ
     before, after = then.get(_WORKERS), now.get(_WORKERS)
     if before is not None and after is not None:
         yield from _value(_WORKERS, before, after)
-
-
-def _tests(count: int) -> str:
-    return "1 test" if count == 1 else f"{count:,} tests"
 
 
 def _text(value: Any) -> str:

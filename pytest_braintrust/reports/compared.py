@@ -15,6 +15,7 @@ from pytest_braintrust.reports.lines import Line, name_of, plain, short
 from pytest_braintrust.reports.table import MARKS, table
 from pytest_braintrust.reports.worst import WORST, worst
 from pytest_braintrust.statistics import Estimate, Verdict
+from pytest_braintrust.words import a_number
 
 _HOW = {
     "ancestor": "nearest ancestor commit",
@@ -72,7 +73,9 @@ def headline(comparison: RunComparison) -> Line:
     if overall == "not measurable":
         return Line(f"not measurable: {unmeasurable(comparison)}", style)
     if overall == "same":
-        return Line(f"no change: no score of {_tests(comparison.shared)} moved", style)
+        return Line(
+            f"no change: no score of {a_number(comparison.shared, 'test')} moved", style
+        )
     if overall == "no evidence":
         return Line("no evidence of a change: what moved is within noise", style)
     regressed = _with(comparison, "regressed")
@@ -102,7 +105,7 @@ def unmeasurable(comparison: RunComparison) -> str:
     for when, counts in (("now", comparison.now), ("then", comparison.then)):
         if not counts.measurable:
             return (
-                f"{counts.errored} of {_tests(counts.tests)} errored {when}, more than "
+                f"{counts.errored} of {a_number(counts.tests, 'test')} errored {when}, more than "
                 f"{ERRORED_AT_MOST:.0%}"
             )
     if not comparison.shared:
@@ -124,7 +127,7 @@ def words(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterator[
 
 
 def _counts(comparison: RunComparison) -> str:
-    parts = [f"{_tests(comparison.shared)} in both runs"]
+    parts = [f"{a_number(comparison.shared, 'test')} in both runs"]
     if comparison.new:
         parts.append(f"{len(comparison.new)} new")
     if comparison.gone:
@@ -152,7 +155,9 @@ def _over_all(
     }
     other = [f"{name_of(n)} {mean}" for n, mean in whole.items() if mean != shared[n]]
     if other:
-        yield Line(f"over all {_tests(comparison.now.tests)}: {', '.join(other)}")
+        yield Line(
+            f"over all {a_number(comparison.now.tests, 'test')}: {', '.join(other)}"
+        )
 
 
 def _renamed(comparison: RunComparison) -> Iterator[Line]:
@@ -179,7 +184,7 @@ def _within_noise(comparison: RunComparison) -> Iterator[Line]:
 
 
 def _seen(each: Measure) -> str:
-    text = f"within noise at {_tests(each.numbers.tests)}"
+    text = f"within noise at {a_number(each.numbers.tests, 'test')}"
     if each.sensitivity.detectable is not None:
         size = f"{each.sensitivity.detectable:.2g}"
         return f"{text}; a difference of about {size} would be seen"
@@ -192,8 +197,7 @@ def _settled(each: Measure) -> str:
     ways: list[str] = []
     needed = plan.tests_needed
     if needed is not None and numbers.tests < needed < _OUT_OF_REACH * numbers.tests:
-        more = needed - numbers.tests
-        ways.append("1 more test" if more == 1 else f"{more:,} more tests")
+        ways.append(a_number(needed - numbers.tests, "more test"))
     if plan.trials_needed is not None and plan.trials_needed > 1:
         ways.append(f"{plan.trials_needed:,} trials of each")
     return f"{' or '.join(ways)} would settle this one" if ways else ""
@@ -226,10 +230,6 @@ def what_changed(comparison: RunComparison) -> Iterator[Line]:
         then, now = short(each.then), short(each.now)
         change = f"{then} → {now}" if then else now
         yield Line(f"changed: {short(each.what)}: {change}")
-
-
-def _tests(count: int) -> str:
-    return "1 test" if count == 1 else f"{count:,} tests"
 
 
 def in_one_line(comparison: RunComparison) -> Line:

@@ -22,6 +22,7 @@ from pytest_braintrust.reports.lines import (
 from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
 from pytest_braintrust.reports.scales import means
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
+from pytest_braintrust.words import a_number
 
 _PUSH = "pytest-braintrust push"
 _LABEL = 12
@@ -156,11 +157,11 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield _labelled("unscored", text, "yellow")
     if judged is not None and judged.measures.trials.tests:
         trials = judged.measures.trials
-        count = "1 test" if trials.tests == 1 else f"{trials.tests:,} tests"
+        count = a_number(trials.tests, "test")
         told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
         yield _labelled("trials", f"of {count}, passed {told}")
         if trials.varied:
-            count = "1 test" if trials.varied == 1 else f"{trials.varied:,} tests"
+            count = a_number(trials.varied, "test")
             yield _labelled("", f"of {count}, other scores differ between trials")
 
 

@@ -13,7 +13,6 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
-    a_number,
     add_command,
     add_connection_options,
     opened_store,
@@ -29,6 +28,7 @@ from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust dataset from latest --where 'score<0.5'

@@ -9,7 +9,6 @@ from typing import Any
 
 from pytest_braintrust.cli.common import (
     Commands,
-    a_number,
     add_command,
     add_connection_options,
     required_connection,
@@ -24,6 +23,7 @@ from pytest_braintrust.cli.output import Counter, as_json, say
 from pytest_braintrust.datasets import rows, writing
 from pytest_braintrust.datasets.wanted import Wanted
 from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust dataset pull geo/capitals                  into capitals.jsonl

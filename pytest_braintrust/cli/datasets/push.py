@@ -9,7 +9,6 @@ from typing import Any
 
 from pytest_braintrust.cli.common import (
     Commands,
-    a_number,
     add_command,
     add_connection_options,
     required_connection,
@@ -18,6 +17,7 @@ from pytest_braintrust.cli.datasets.naming import project_of
 from pytest_braintrust.cli.output import Counter, as_json, say
 from pytest_braintrust.datasets import table, writing
 from pytest_braintrust.datasets.wanted import Wanted
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust dataset push cases.jsonl geo/capitals

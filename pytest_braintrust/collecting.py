@@ -218,12 +218,12 @@ def _source(config: pytest.Config) -> Source:
     """Where datasets come from, as a controller told it or as it is set here."""
     from pytest_braintrust.obtaining import Source  # noqa: PLC0415 - imported when used
 
-    told = config.stash.get(SOURCE, None)
-    if told is not None:
-        source: Source = told()
-        return source
-    found = settings.resolve(configured.given(config), config.rootpath)
-    return Source.of(found, run_of(config))
+    if SOURCE not in config.stash:
+        found = settings.resolve(configured.given(config), config.rootpath)
+        here = Source.of(found, run_of(config))
+        config.stash[SOURCE] = lambda: here
+    source: Source = config.stash[SOURCE]()
+    return source
 
 
 def _warn(node: pytest.Item, text: str) -> None:

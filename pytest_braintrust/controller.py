@@ -192,7 +192,7 @@ class Controller:
         payload, datasets = relay.detach(report)
         if datasets:
             self._run.datasets.update(datasets)
-        if CURRENT.pid != self._pid:
+        if self._forked:
             return
         self._intake.report(report, payload)
         if self._junit and payload is not None and report.when == "teardown":

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pytest_braintrust.events import Columns, amounts_of, hash_of
+from pytest_braintrust.git import RepoInfo
 from pytest_braintrust.jsonable import clean, dumps, plain_text
 from pytest_braintrust.outcomes import OUTCOMES
 
@@ -37,17 +38,8 @@ _FIELDS = (
 )
 _FURTHER = ("origin",)
 
-#: What is a text among the facts of a commit.
-_COMMIT_TEXTS = {
-    "commit",
-    "branch",
-    "tag",
-    "author_name",
-    "author_email",
-    "commit_message",
-    "commit_time",
-    "git_diff",
-}
+#: What is a text among the facts of a commit, the SDK's diff too.
+_COMMIT_TEXTS = (RepoInfo.__optional_keys__ - {"dirty"}) | {"git_diff"}
 
 #: Characters of an input that stand for the test in tables.
 _IDENTITY = 120

@@ -21,7 +21,7 @@ from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, clean, dumps, dumps_sorted, quoted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
-from pytest_braintrust.trials import TRIAL_NODEID, split
+from pytest_braintrust.trials import TRIAL, TRIAL_NODEID, split
 
 #: Bytes of ASCII JSON that one field may have, which is what is sent: a character
 #: that is not ASCII counts as six.
@@ -310,7 +310,7 @@ def _facts(case: Case, run: Run, part: str) -> str:
     if part:
         more["row"] = part
     if case.trial is not None:
-        more["trial"] = case.trial
+        more[TRIAL] = case.trial
         # What pytest runs it by.
         more[TRIAL_NODEID] = short_name(case.item_id)
     if run.attempts:

@@ -150,10 +150,11 @@ class Recorder:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         recording = self._recording_of(item)
-        if recording is not None and not recording.forked:
-            with recording.lock:
-                if recording.saw(report):
-                    self._tell(item, recording, report)
+        if recording is None or recording.forked:
+            return report
+        with recording.lock:
+            if recording.saw(report):
+                self._tell(item, recording, report)
         return report
 
     def _tell(

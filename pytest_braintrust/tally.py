@@ -95,7 +95,7 @@ class Tally:
             test.phases.clear()
             test.superseded = False
         test.phases[phase or "call"] = report
-        if report.outcome not in _KNOWN_OUTCOMES:
+        if is_superseded(report):
             test.failed_inside, test.superseded = False, True
         return phase == "teardown" and self._closed(test, nodeid, worker, told)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from pytest_braintrust.events import Row, seconds_text, with_teardown
-from pytest_braintrust.jsonable import clean, dumps, quoted
+from pytest_braintrust.jsonable import clean, decoded_start, dumps, quoted
 from pytest_braintrust.store import sessions
 from pytest_braintrust.store.sessions import NewSession
 
@@ -38,8 +38,6 @@ ON CONFLICT (experiment, id) DO UPDATE SET
     event = excluded.event, final = excluded.final, version = version + 1,
     refused = NULL
 """
-_DECODE = json.JSONDecoder().raw_decode
-
 _FIND = """
 SELECT position, event FROM rows WHERE id = ? AND NOT final
     AND experiment = (SELECT number FROM experiments WHERE id = ?)
@@ -154,7 +152,7 @@ class _Put(NamedTuple):
             ValueError, TypeError: it was cut.
         """
         experiment, session, final, row_id, names, *more = line.split("\t", 9)
-        told, _ = _DECODE(names)
+        told, _ = decoded_start(names)
         put = cls(experiment, session, final, row_id, *told, *more)
         if not put.event.endswith("}"):
             msg = "the line was cut"

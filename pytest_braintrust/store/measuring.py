@@ -6,13 +6,11 @@ of each in memory.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from pytest_braintrust.jsonable import decoded_start
 from pytest_braintrust.store.connection import Store
-
-_DECODE = json.JSONDecoder().raw_decode
 
 # Scores and metrics in one text: to decode that once is half of the time.
 _SQL = """
@@ -54,7 +52,7 @@ def measured(store: Store, number: int) -> Iterator[Measured]:
     for nodeid, part, outcome, input_hash, source, numbers in store.query(
         _SQL, (number,)
     ):
-        (scores, metrics), _ = _DECODE(numbers)
+        (scores, metrics), _ = decoded_start(numbers)
         if None in scores.values():
             scores = {name: each for name, each in scores.items() if each is not None}
         yield Measured(nodeid, part, outcome, scores, metrics, input_hash, source)

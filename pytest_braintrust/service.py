@@ -371,10 +371,7 @@ def _end_with_input(parent: int, leave: Callable[[], object]) -> threading.Event
     def wait() -> None:
         while sys.stdin.readline():
             ended.set()
-        # A pytest that is killed closes its files shortly before it is gone.
-        until = monotonic() + _GONE_SECONDS
-        while os.getppid() == parent and monotonic() < until:
-            sleep(_LOOK_SECONDS)
+        _see_it_gone(parent)
         leave()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -402,7 +399,7 @@ def _serve_follow(
     limit = (ended, arrivals, request["seconds"], leave)
     for target, args in (
         (_watch, (ended, parent)),
-        (_read_to_end, (sys.stdin, ended)),
+        (_read_to_end, (sys.stdin, ended, parent)),
         (_end_in_time, limit),
     ):
         threading.Thread(target=target, args=args, daemon=True).start()
@@ -460,10 +457,21 @@ def _check_in_time(server: Connection, project: str) -> Check:
         return Check("unreachable", f"{server.api_url} {why}")
 
 
-def _read_to_end(stream: TextIO, ended: threading.Event) -> None:
+def _read_to_end(stream: TextIO, ended: threading.Event, parent: int) -> None:
     # A line as well as the end: a process that a test forked may hold the pipe open.
-    stream.readline()
+    if not stream.readline():
+        _see_it_gone(parent)
     ended.set()
+
+
+def _see_it_gone(parent: int) -> None:
+    """Wait for the death of a pytest that closed its files without a word.
+
+    One that is killed does so shortly before it is gone.
+    """
+    until = monotonic() + _GONE_SECONDS
+    while os.getppid() == parent and monotonic() < until:
+        sleep(_LOOK_SECONDS)
 
 
 def _watch(ended: threading.Event, parent: int) -> None:

@@ -25,6 +25,8 @@ A wrong value at a `bt_score` call is a plain `ValueError`, raised in the test.
 
 from __future__ import annotations
 
+import math
+
 
 class PluginError(Exception):
     """Root of the tree; its text is a message for people, without secrets."""
@@ -91,6 +93,8 @@ class Unreachable(ApiError):
     retryable = True
     #: Whether there was not even a connection to ask by.
     nobody_there = False
+    #: When the last byte of the server came, by the monotonic clock.
+    heard = -math.inf
 
 
 class Overloaded(ApiError):

@@ -5,9 +5,18 @@ from __future__ import annotations
 from email.utils import formatdate
 
 import pytest
-from fake_braintrust import FakeBraintrust, Fault, answer, busy, html, reset, truncated
+from fake_braintrust import (
+    Exchange,
+    FakeBraintrust,
+    Fault,
+    answer,
+    busy,
+    html,
+    reset,
+    truncated,
+)
 
-from pytest_braintrust.api import BraintrustClient, RetryPolicy, retry
+from pytest_braintrust.api import BraintrustClient, RetryPolicy, deadline, retry
 from pytest_braintrust.api.failures import retry_after
 from pytest_braintrust.errors import (
     ApiError,
@@ -141,6 +150,52 @@ def test_time_bounds_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Unreachable):
         retry.retrying(call, policy, sleep)
     assert tries == [0, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [(b"", 1), (b"HTTP/1.1 200 OK\r\n", 2)], ids=["silent", "slow"]
+)
+def test_page_that_a_server_says_nothing_of_is_not_waited_for(
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    monkeypatch: pytest.MonkeyPatch,
+    said: bytes,
+    asked: int,
+) -> None:
+    """Two minutes are enough of that, and each byte makes them begin anew."""
+    now = [0.0]
+    for each in (retry, deadline):
+        monkeypatch.setattr(each, "monotonic", lambda: now[0])
+
+    def late(exchange: Exchange) -> None:
+        now[0] += 130
+        exchange.write(said)
+        exchange.hang_up()
+
+    server.faults.add(Fault(late))
+    server.faults.add(Fault(answer(400)))
+    with pytest.raises(Rejected if said else Unreachable):
+        list(client.download_dataset("d"))
+    assert len(server.requests) == asked
+
+
+def test_page_of_a_busy_server_is_waited_for(
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Longer than for a silent one: it says itself that it is there."""
+    now = [0.0]
+    monkeypatch.setattr(retry, "monotonic", lambda: now[0])
+
+    def late(exchange: Exchange) -> None:
+        now[0] += 130
+        busy(503)(exchange)
+
+    server.faults.add(Fault(late, times=None))
+    with pytest.raises(Overloaded):
+        list(client.download_dataset("d"))
+    assert len(server.requests) == 3
 
 
 def test_waits_grow_and_are_spread() -> None:

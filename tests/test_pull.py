@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_braintrust import FakeBraintrust, Fault, answer, busy, changed, reset
+from conftest import Command
+from fake_braintrust import (
+    FakeBraintrust,
+    Fault,
+    answer,
+    busy,
+    changed,
+    hang,
+    reset,
+)
 from stored import a_row, a_store, add, event_of, rows
 from stored import put as put_here
 
 from pytest_braintrust import pulling
-from pytest_braintrust.api import BraintrustClient
-from pytest_braintrust.api.retry import ONCE
+from pytest_braintrust.api import BraintrustClient, Timeouts
+from pytest_braintrust.api.retry import ONCE, PATIENT
 from pytest_braintrust.errors import ApiError, BadAnswer, NamingError, Rejected
 from pytest_braintrust.pulling import pull_experiment
 from pytest_braintrust.store import reading
@@ -451,3 +461,26 @@ def test_a_project_without_experiments_says_so(client: BraintrustClient) -> None
     """Also where it was named apart."""
     with pytest.raises(NamingError, match="project rivers has no experiments on"):
         pulling.find_remote(client, "latest", project="rivers")
+
+
+def test_pull_from_a_server_that_falls_silent_ends_and_says_how_to_go_on(
+    command: Command,
+    client: BraintrustClient,
+    server: FakeBraintrust,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes the connection and the question, and asking again would not help."""
+    an_eval(client, 1)
+    monkeypatch.setenv("BRAINTRUST_API_KEY", server.api_key)
+    monkeypatch.setenv("BRAINTRUST_API_URL", server.url)
+    impatient = replace(PATIENT, silence=0.2)
+    monkeypatch.setattr("pytest_braintrust.api.client.PATIENT", impatient)
+    short = Timeouts(page_read=impatient.silence)
+    monkeypatch.setattr("pytest_braintrust.api.http.Timeouts", lambda: short)
+    silence = server.faults.add(Fault(hang(600), path="btql", times=None))
+    said = command("pull", "capitals/eval-1")
+    assert (said.status, said.out, silence.struck) == (1, "", 1)
+    assert f"{server.url} cannot be reached" in said.err
+    assert "run the same command again: it goes on where it stopped" in said.err
+    server.faults.clear()
+    assert command("pull", "capitals/eval-1").out.endswith("1 row in the store\n")

@@ -22,11 +22,13 @@ class Deadline(threading.local):
     """The moment at which the request that this thread is in has to be done."""
 
     until = math.inf
+    #: When the last byte came, if one came.
+    heard = -math.inf
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[Deadline]:
         """Bound everything inside, together, by some seconds."""
-        self.until = monotonic() + seconds
+        self.until, self.heard = monotonic() + seconds, -math.inf
         try:
             yield self
         finally:
@@ -124,6 +126,8 @@ class BoundedStream:
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or wait for it."""
         data: bytes = self._stream.read(max_bytes, self._deadline.left(timeout))
+        if data:
+            self._deadline.heard = monotonic()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -189,6 +189,7 @@ class Http:
     def _unreachable(self, ask: Ask, error: Exception, why: str) -> Unreachable:
         unreachable = Unreachable(f"{self._base} cannot be reached: {why}")
         unreachable.nobody_there = isinstance(error, _NOT_SENT)
+        unreachable.heard = self._deadline.heard
         if not ask.repeatable and not unreachable.nobody_there:
             unreachable.retryable = False
         return unreachable

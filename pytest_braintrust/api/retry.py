@@ -6,13 +6,14 @@ back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Bl
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_braintrust.clocks import monotonic
-from pytest_braintrust.errors import ApiError, Overloaded
+from pytest_braintrust.errors import ApiError, Overloaded, Unreachable
 
 T = TypeVar("T")
 
@@ -22,12 +23,16 @@ _DOUBLINGS = 100
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most `tries` tries within `seconds`; waits grow from `first` to `longest`."""
+    """At most `tries` tries within `seconds`; waits grow from `first` to `longest`.
+
+    After `silence` seconds on end without a byte from the server there is none either.
+    """
 
     tries: int = 6
     seconds: float = 60.0
     first: float = 0.25
     longest: float = 10.0
+    silence: float = math.inf
 
     def wait(self, attempt: int) -> float:
         """Seconds to wait after the given attempt, counted from 0."""
@@ -43,8 +48,9 @@ class RetryPolicy:
 
 #: For a check that a person waits for.
 ONCE = RetryPolicy(tries=1)
-#: For downloads, whose requests small plans count by the minute.
-PATIENT = RetryPolicy(tries=12, seconds=300.0, longest=30.0)
+#: For downloads, whose requests small plans count by the minute. Who says nothing at
+#: all is not busy, and gets no more than the time that a slow page may take.
+PATIENT = RetryPolicy(tries=12, seconds=300.0, longest=30.0, silence=120.0)
 
 
 def retrying(
@@ -60,15 +66,23 @@ def retrying(
     Raises:
         ApiError: the last try's error.
     """
-    deadline = monotonic() + policy.seconds
+    heard = monotonic()
+    deadline = heard + policy.seconds
     for attempt in range(policy.tries):
         try:
             return call()
         except ApiError as error:
             wait = policy.wait_after(error, attempt)
             last = attempt == policy.tries - 1
-            if not error.retryable or last or monotonic() + wait > deadline:
+            heard = max(heard, _heard(error))
+            until = min(deadline, heard + policy.silence)
+            if not error.retryable or last or monotonic() + wait > until:
                 raise
             sleep(wait)
     msg = "a retry policy has at least one try"
     raise ValueError(msg)
+
+
+def _heard(error: ApiError) -> float:
+    """When the server was heard last, by what came of a try."""
+    return error.heard if isinstance(error, Unreachable) else monotonic()

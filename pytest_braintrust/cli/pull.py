@@ -13,6 +13,7 @@ from pytest_braintrust.cli.common import (
     required_connection,
 )
 from pytest_braintrust.cli.output import Counter, as_json, say
+from pytest_braintrust.errors import Unreachable
 from pytest_braintrust.store import reading
 from pytest_braintrust.words import a_number
 
@@ -21,6 +22,11 @@ _EXAMPLES = """\
   pytest-braintrust pull capitals/latest        the newest of the project
   pytest-braintrust pull capitals/main          the newest of branch main
 """
+
+_AGAIN = (
+    "check that address and the network, then run the same command again: it goes on "
+    "where it stopped"
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -63,6 +69,9 @@ def run(given: argparse.Namespace) -> int:
                 project=given.project,
                 on_progress=counter.add,
             )
+        except Unreachable as error:
+            msg = f"{error}; {_AGAIN}"
+            raise Unreachable(msg) from None
         finally:
             counter.clear()
         counts = reading.row_counts(store, found.number)

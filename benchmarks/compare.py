@@ -86,7 +86,7 @@ def _record(store: Store, name: str, tests: int, chance: random.Random) -> None:
     puts = (changes.put(new.id, "", row, final=True) for row in rows)
     while some := list(islice(puts, _BATCH)):
         with store.transaction() as connection:
-            changes.apply(connection, [changes.add(new), *some])
+            changes.apply(connection, [changes.Add(new), *some])
 
 
 def _row(place: int, chance: random.Random) -> Row:

@@ -14,7 +14,7 @@ from pytest_braintrust.errors import StoreError
 from pytest_braintrust.events import Row
 from pytest_braintrust.ledger import WAIT_SECONDS, Ledger
 from pytest_braintrust.store import changes, reading, sessions
-from pytest_braintrust.store.changes import NewExperiment
+from pytest_braintrust.store.changes import Change, NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
 
@@ -171,8 +171,8 @@ class Keeper:
     def _take_out(self, known: dict[str, Row], now: dict[str, Row]) -> None:
         """Owe that rows go which a test no longer has."""
         for row_id in known.keys() - now.keys():
-            line = changes.take_out(self._experiment(known[row_id]), row_id)
-            self._ledger.owed.append(line)
+            gone = changes.TakeOut(self._experiment(known[row_id]), row_id)
+            self._ledger.owed.append(gone)
 
     def _is_kept(self, row: Row) -> bool:
         try:
@@ -195,11 +195,11 @@ class Keeper:
         found = self._experiments.get(project)
         if found is None:
             new = self._describe(project)
-            self._ledger.owed.append(changes.add(new))
+            self._ledger.owed.append(changes.Add(new))
             found = self._experiments[project] = new.id
         return found
 
-    def _head(self) -> list[str]:
+    def _head(self) -> list[Change]:
         """What a spool starts with, so that its lines are enough to make its rows."""
-        adds = [changes.add(self._describe(project)) for project in self._experiments]
-        return [changes.begin(self.session), *adds]
+        adds = [changes.Add(self._describe(project)) for project in self._experiments]
+        return [changes.Begin(self.session), *adds]

@@ -15,6 +15,7 @@ from pytest_braintrust import opening
 from pytest_braintrust.clocks import monotonic
 from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreRemoved
 from pytest_braintrust.store import connection, reading
+from pytest_braintrust.store.changes import Change
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.spool import Spool
 
@@ -48,22 +49,22 @@ class _Step:
 
 @dataclass(slots=True)
 class Ledger:
-    """The changes that a run makes, as lines, and the store that they go to."""
+    """The changes that a run makes, and the store that they go to."""
 
     store: Store
     session_id: str
-    #: Answers the lines that a spool starts with: enough to make its rows anywhere.
-    head: Callable[[], list[str]]
+    #: Answers what a spool starts with: enough to make its rows anywhere.
+    head: Callable[[], list[Change]]
     #: Rows of this run that are in an earlier store, as `notes` say.
     left_behind: int = 0
     #: What a person should know of where the rows are.
     notes: list[str] = field(default_factory=list)
-    #: Lines that are in no spool yet; whoever has one adds it, and calls `write`.
-    owed: list[str] = field(default_factory=list)
+    #: Those that are in no spool yet; whoever has one adds it, and calls `write`.
+    owed: list[Change] = field(default_factory=list)
     #: Whether the run has ended: nothing waits for a later call then.
     settled: bool = False
-    #: Lines that are in a spool and not in the tables.
-    _late: list[str] = field(default_factory=list)
+    #: Those that are in a spool and not in the tables.
+    _late: list[Change] = field(default_factory=list)
     _spool: Spool = field(init=False)
     #: When the tables take in what the spool has.
     _due: float = 0.0
@@ -118,7 +119,7 @@ class Ledger:
                 self._go_elsewhere(still)
 
     def _append_once(self) -> None:
-        self._spool.append("".join(self.owed))
+        self._spool.append("".join([each.line for each in self.owed]))
         self._late += self.owed
         self.owed.clear()
 
@@ -158,7 +159,7 @@ class Ledger:
             self._take_in_once()
 
     def _take_in_once(self) -> None:
-        self._spool.take_in(self.store)
+        self._spool.take_in(self.store, self._late)
         self._late.clear()
         if self._spool.is_large:
             self._spool.remove(self.store)

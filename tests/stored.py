@@ -13,7 +13,7 @@ from pytest_braintrust.events import Case, Ids, Place, Run
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import changes, reading, sessions, writing
-from pytest_braintrust.store.changes import NewExperiment
+from pytest_braintrust.store.changes import Change, NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession
@@ -88,11 +88,11 @@ def put(
 ) -> None:
     """Write rows of tests that ended."""
     by = session.id if session else "unknown"
-    lines = [changes.put(experiment.id, by, row, final=True) for row in of]
+    made: list[Change] = [changes.put(experiment.id, by, row, final=True) for row in of]
     if session:
-        lines.insert(0, changes.begin(session))
+        made.insert(0, changes.Begin(session))
     with store.transaction() as connection:
-        changes.apply(connection, lines)
+        changes.apply(connection, made)
 
 
 def a_store(folder: Path) -> Store:

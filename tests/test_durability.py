@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -197,11 +198,11 @@ RUN = NewExperiment(
 SESSION = NewSession("session", RUN.run_id, 1.0)
 
 #: What a file begins with.
-HEAD = changes.begin(SESSION) + changes.add(RUN)
+HEAD = changes.Begin(SESSION).line + changes.Add(RUN).line
 
 
 def put(row: Row) -> str:
-    return changes.put(RUN.id, SESSION.id, row, final=True)
+    return changes.put(RUN.id, SESSION.id, row, final=True).line
 
 
 @pytest.fixture
@@ -275,7 +276,8 @@ def test_ends_and_removals_find_rows_that_were_taken_in(
     run.settle()
     assert stored(store) == ["test_0", "test_1"]
     for row in store.query("SELECT event, final FROM rows"):
-        assert row["event"].endswith('"durations":{"call":1.0,"teardown":0.25}}}}')
+        facts = json.loads(row["event"])["metadata"]["pytest"]
+        assert facts["durations"] == {"call": 1.0, "teardown": 0.25}
         assert row["final"] == 1
 
 

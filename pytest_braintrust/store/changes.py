@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pytest_braintrust.events import Row, seconds_text, with_teardown
 from pytest_braintrust.jsonable import clean, decoded_start, dumps, quoted
@@ -70,44 +70,6 @@ class NewExperiment:
     dataset_version: str | None = None
 
 
-def begin(new: NewSession) -> str:
-    """The line that notes a session, if it is not noted yet."""
-    return f"begin\t{dumps(asdict(new))}\n"
-
-
-def add(new: NewExperiment) -> str:
-    """The line that adds an experiment, if there is none with its id."""
-    return f"add\t{dumps(clean(asdict(new)))}\n"
-
-
-def put(experiment: str, session: str, row: Row, *, final: bool) -> str:
-    """The line that writes a row, in the place of one with its id.
-
-    Args:
-        experiment: The id of the row's experiment.
-        session: The id of the session that records it.
-        row: The row.
-        final: Whether its test ended, so that it may be sent while the run goes on.
-    """
-    source = "null" if row["source"] is None else quoted(row["source"])
-    names = f"[{quoted(row['part'])},{quoted(row['nodeid'])},{source}]"
-    return (
-        f"put\t{experiment}\t{session}\t{final:d}\t{row['id']}\t{names}"
-        f"\t{row['outcome']}\t{row['scores']}\t{row['metrics']}"
-        f"\t{row['input_hash']}\t{row['event']}\n"
-    )
-
-
-def end(experiment: str, row_id: str, teardown: float) -> str:
-    """The line of a row whose test ended, and how many seconds its teardown took."""
-    return f"end\t{experiment}\t{row_id}\t{seconds_text(teardown)}\n"
-
-
-def take_out(experiment: str, row_id: str) -> str:
-    """The line that takes a row out."""
-    return f"out\t{experiment}\t{row_id}\n"
-
-
 def insert(connection: sqlite3.Connection, new: NewExperiment) -> None:
     """Add an experiment, if there is none with its id."""
     plain = asdict(new)
@@ -116,23 +78,58 @@ def insert(connection: sqlite3.Connection, new: NewExperiment) -> None:
     connection.execute(_ADD, plain)
 
 
-def apply(connection: sqlite3.Connection, lines: Iterable[str]) -> None:
-    """Make the changes, within a transaction of the caller.
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A session is noted, if it is not noted yet."""
 
-    A line that cannot be read was cut by a full disk or a lost machine: it is left
-    out, for it must not keep those after it from the tables.
+    session: NewSession
+
+    @property
+    def line(self) -> str:
+        """The change as text."""
+        return f"begin\t{dumps(asdict(self.session))}\n"
+
+    @classmethod
+    def of(cls, rest: str) -> Begin:
+        """Read a line."""
+        return cls(NewSession(**json.loads(rest)))
+
+    def make(self, batch: _Batch) -> None:
+        """Make the change."""
+        sessions.add(batch.connection, self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """An experiment is added, if there is none with its id."""
+
+    experiment: NewExperiment
+
+    @property
+    def line(self) -> str:
+        """The change as text."""
+        return f"add\t{dumps(clean(asdict(self.experiment)))}\n"
+
+    @classmethod
+    def of(cls, rest: str) -> Add:
+        """Read a line."""
+        return cls(NewExperiment(**json.loads(rest)))
+
+    def make(self, batch: _Batch) -> None:
+        """Make the change."""
+        insert(batch.connection, self.experiment)
+
+
+class Put(NamedTuple):
+    """A row is written, in the place of one with its id.
+
+    In the order of the columns of `_PUT`, but for experiment and session, which are
+    their ids here.
     """
-    batch = _Batch(connection)
-    for line in lines:
-        batch.take(line)
-    batch.write()
-
-
-class _Put(NamedTuple):
-    """A row as its line tells it, in the order of the columns of `_PUT`."""
 
     experiment: str
     session: str
+    #: 1 or 0: whether its test ended, so that it may be sent while the run goes on.
     final: str
     id: str
     part: str
@@ -144,14 +141,25 @@ class _Put(NamedTuple):
     input_hash: str
     event: str
 
+    @property
+    def line(self) -> str:
+        """The change as text."""
+        source = "null" if self.source is None else quoted(self.source)
+        return (
+            f"put\t{self.experiment}\t{self.session}\t{self.final}\t{self.id}"
+            f"\t[{quoted(self.part)},{quoted(self.nodeid)},{source}]"
+            f"\t{self.outcome}\t{self.scores}\t{self.metrics}"
+            f"\t{self.input_hash}\t{self.event}\n"
+        )
+
     @classmethod
-    def of(cls, line: str) -> _Put:
+    def of(cls, rest: str) -> Put:
         """Read a line.
 
         Raises:
             ValueError, TypeError: it was cut.
         """
-        experiment, session, final, row_id, names, *more = line.split("\t", 9)
+        experiment, session, final, row_id, names, *more = rest.split("\t", 9)
         told, _ = decoded_start(names)
         put = cls(experiment, session, final, row_id, *told, *more)
         if not put.event.endswith("}"):
@@ -159,61 +167,161 @@ class _Put(NamedTuple):
             raise ValueError(msg)
         return put
 
+    def make(self, batch: _Batch) -> None:
+        """Make the change, with the others of its batch."""
+        batch.puts[self.experiment, self.id] = self
+
+
+class End(NamedTuple):
+    """The test of a row ended, and its teardown took so many seconds."""
+
+    experiment: str
+    row_id: str
+    seconds: str
+
+    @property
+    def line(self) -> str:
+        """The change as text."""
+        return f"end\t{self.experiment}\t{self.row_id}\t{self.seconds}\n"
+
+    @classmethod
+    def of(cls, rest: str) -> End:
+        """Read a line.
+
+        Raises:
+            ValueError, TypeError: it was cut.
+        """
+        end = cls(*rest.split("\t"))
+        # One that was cut within the number would spoil the event.
+        float(end.seconds)
+        return end
+
+    def make(self, batch: _Batch) -> None:
+        """Make the change: most rows are put and ended in one batch."""
+        experiment, row_id, seconds = self
+        put = batch.puts.get((experiment, row_id))
+        if put is None:
+            batch.end(experiment, row_id, seconds)
+        elif put.final == "0":
+            event = with_teardown(put.event, seconds)
+            batch.puts[experiment, row_id] = put._replace(event=event, final="1")
+
+
+class TakeOut(NamedTuple):
+    """A row goes."""
+
+    experiment: str
+    row_id: str
+
+    @property
+    def line(self) -> str:
+        """The change as text."""
+        return f"out\t{self.experiment}\t{self.row_id}\n"
+
+    @classmethod
+    def of(cls, rest: str) -> TakeOut:
+        """Read a line.
+
+        Raises:
+            TypeError: it was cut.
+        """
+        return cls(*rest.split("\t"))
+
+    def make(self, batch: _Batch) -> None:
+        """Make the change."""
+        batch.puts.pop(self, None)
+        batch.connection.execute(_DELETE, (self.row_id, self.experiment))
+
+
+Change: TypeAlias = Begin | Add | Put | End | TakeOut
+
+_KINDS: dict[str, Callable[[str], Change]] = {
+    "begin": Begin.of,
+    "add": Add.of,
+    "put": Put.of,
+    "end": End.of,
+    "out": TakeOut.of,
+}
+
+
+def put(experiment: str, session: str, row: Row, *, final: bool) -> Put:
+    """The change that writes a row.
+
+    Args:
+        experiment: The id of the row's experiment.
+        session: The id of the session that records it.
+        row: The row.
+        final: Whether its test ended, so that it may be sent while the run goes on.
+    """
+    return Put(
+        experiment,
+        session,
+        "1" if final else "0",
+        row["id"],
+        row["part"],
+        row["nodeid"],
+        row["source"],
+        row["outcome"],
+        row["scores"],
+        row["metrics"],
+        row["input_hash"],
+        row["event"],
+    )
+
+
+def end(experiment: str, row_id: str, teardown: float) -> End:
+    """The change of a row whose test ended, with the seconds that its teardown took."""
+    return End(experiment, row_id, seconds_text(teardown))
+
+
+def read(lines: Iterable[str]) -> Iterator[Change]:
+    """The changes that lines tell.
+
+    A line that cannot be read was cut by a full disk or a lost machine: it is left
+    out, for it must not keep those after it from the tables.
+    """
+    for line in lines:
+        kind, _, rest = line.rstrip("\n").partition("\t")
+        try:
+            change = _KINDS[kind](rest)
+        except (KeyError, TypeError, ValueError):
+            continue
+        yield change
+
+
+def apply(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    """Make the changes, within a transaction of the caller."""
+    batch = _Batch(connection)
+    for change in changes:
+        change.make(batch)
+    batch.write()
+
 
 @dataclass(slots=True)
 class _Batch:
-    """Changes that are made together: most rows are put and ended in one batch."""
+    """Changes that are made together."""
 
     connection: sqlite3.Connection
-    _puts: dict[tuple[str, str], _Put] = field(default_factory=dict)
+    #: Rows that are still to be written, by experiment and id.
+    puts: dict[tuple[str, str], Put] = field(default_factory=dict)
 
-    def take(self, line: str) -> None:
-        """Take in a line, if it can be read."""
-        kind, _, rest = line.rstrip("\n").partition("\t")
-        try:
-            _TAKES[kind](self, rest)
-        except (KeyError, TypeError, ValueError):
-            return
-
-    def begin(self, rest: str) -> None:
-        sessions.add(self.connection, NewSession(**json.loads(rest)))
-
-    def add(self, rest: str) -> None:
-        insert(self.connection, NewExperiment(**json.loads(rest)))
-
-    def put(self, rest: str) -> None:
-        put = _Put.of(rest)
-        self._puts[put.experiment, put.id] = put
-
-    def end(self, rest: str) -> None:
-        experiment, row_id, seconds = rest.split("\t")
-        # A line that was cut within the number would spoil the event.
-        float(seconds)
-        put = self._puts.get((experiment, row_id))
-        if put is not None:
-            if put.final == "0":
-                event = with_teardown(put.event, seconds)
-                self._puts[experiment, row_id] = put._replace(event=event, final="1")
-            return
+    def end(self, experiment: str, row_id: str, seconds: str) -> None:
+        """Note the end of the test of a row that was written before."""
         row = self.connection.execute(_FIND, (row_id, experiment)).fetchone()
         if row is not None:
             event = with_teardown(row["event"], seconds)
             self.connection.execute(_END, (event, row["position"]))
 
-    def take_out(self, rest: str) -> None:
-        experiment, row_id = rest.split("\t")
-        self._puts.pop((experiment, row_id), None)
-        self.connection.execute(_DELETE, (row_id, experiment))
-
     def write(self) -> None:
-        puts = self._puts.values()
+        """Write the rows."""
+        puts = self.puts.values()
         experiments = self._numbers("experiments", {put.experiment for put in puts})
         sessions = self._numbers("sessions", {put.session for put in puts})
-        rows = (
-            (experiments[experiment], sessions.get(session), *rest)
-            for experiment, session, *rest in puts
-            if experiment in experiments
-        )
+        rows = [
+            (experiments[put[0]], sessions.get(put[1]), *put[2:])
+            for put in puts
+            if put[0] in experiments
+        ]
         self.connection.executemany(_PUT, rows)
 
     def _numbers(self, table: str, ids: set[str]) -> dict[str, int]:
@@ -221,12 +329,3 @@ class _Batch:
         select = f"SELECT number FROM {table} WHERE id = ?"  # noqa: S608 - our own names
         found = {id_: self.connection.execute(select, (id_,)).fetchone() for id_ in ids}
         return {id_: row[0] for id_, row in found.items() if row is not None}
-
-
-_TAKES: dict[str, Callable[[_Batch, str], None]] = {
-    "begin": _Batch.begin,
-    "add": _Batch.add,
-    "put": _Batch.put,
-    "end": _Batch.end,
-    "out": _Batch.take_out,
-}

@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_braintrust.clocks import now
 from pytest_braintrust.descriptors import Descriptor, high_numbers
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store import changes
+from pytest_braintrust.store.changes import Change
 from pytest_braintrust.store.connection import Store
 
 FOLDER = "spool"
@@ -117,14 +119,28 @@ class Spool:
         if held is not None:
             held.close()
 
-    def take_in(self, store: Store) -> None:
+    def take_in(self, store: Store, late: Iterable[Change]) -> None:
         """Take in what is new.
+
+        Args:
+            store: The store.
+            late: What was appended since the last time.
 
         Raises:
             StoreError: the file could not be read, or the store not be written.
         """
-        take_in(store, self._path)
+        # What is known need not be read, unless another process was quicker.
+        if not self._took_in(store, late):
+            take_in(store, self._path)
         self.late = 0
+
+    def _took_in(self, store: Store, late: Iterable[Change]) -> bool:
+        with store.transaction() as connection:
+            if _taken(store, self._path) != self.size - self.late:
+                return False
+            changes.apply(connection, late)
+            _note(connection, self._path, self.size)
+        return True
 
     def remove(self, store: Store) -> None:
         """Remove the file, of which all was taken in.
@@ -195,7 +211,7 @@ def _remove_left_behind(store: Store, path: Path) -> None:
     with store.transaction() as connection, _OPEN_FILE[0](path, "rb") as file:
         file.seek(_taken(store, path))
         _REMOVE[0](path)
-        changes.apply(connection, (line.decode("ascii", "replace") for line in file))
+        changes.apply(connection, _read(file))
         connection.execute("DELETE FROM spooled WHERE name = ?", (path.name,))
 
 
@@ -204,13 +220,21 @@ def _take_in_some(store: Store, path: Path) -> bool:
         # Asked again: another process may have been here before.
         taken = _taken(store, path)
         lines = list(_lines(path, taken))
-        changes.apply(connection, (line.decode("ascii", "replace") for line in lines))
-        taken += sum(map(len, lines))
-        connection.execute(
-            "INSERT OR REPLACE INTO spooled (name, taken) VALUES (?, ?)",
-            (path.name, taken),
-        )
+        changes.apply(connection, _read(lines))
+        _note(connection, path, taken + sum(map(len, lines)))
     return bool(lines)
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[Change]:
+    return changes.read(line.decode("ascii", "replace") for line in lines)
+
+
+def _note(connection: sqlite3.Connection, path: Path, taken: int) -> None:
+    """Note how much of a file is in the tables."""
+    connection.execute(
+        "INSERT OR REPLACE INTO spooled (name, taken) VALUES (?, ?)",
+        (path.name, taken),
+    )
 
 
 def _taken(store: Store, path: Path) -> int:

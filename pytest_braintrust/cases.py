@@ -11,8 +11,8 @@ import pytest
 
 from pytest_braintrust.cutting import short_name
 from pytest_braintrust.events import Case, Place
-from pytest_braintrust.fields import UNSET, Fields, Speaking, Unset, checked
-from pytest_braintrust.jsonable import Json, clean, plain_text, text_of
+from pytest_braintrust.fields import NOTHING, UNSET, Fields, Speaking, Unset, checked
+from pytest_braintrust.jsonable import PLAIN, Json, clean, plain_text, text_of
 from pytest_braintrust.sources import source_hash
 from pytest_braintrust.trials import MOST, is_number, trial_of
 
@@ -54,19 +54,21 @@ class Cases:
     def case_of(self, item: pytest.Item) -> Case:
         """Describe a test by its place, markers and parameters."""
         shared = self._shared_of(item)
-        item_id = clean_nodeid(item)
+        item_id, name = clean_nodeid(item), plain_text(item.name)
         callspec = getattr(item, "callspec", None)
         param_id, trial = trial_of(callspec)
-        given = Fields() if callspec is None else _told(callspec.params)
-        given.merge(shared.given)
+        nodeid = item_id
+        if trial is not None:
+            nodeid = _without_trial(nodeid, param_id)
+            name = _without_trial(name, param_id)
         return Case(
-            nodeid=short_name(_without_trial(item_id, param_id, trial)),
-            item_id=item_id,
-            trial=trial,
-            name=short_name(_without_trial(plain_text(item.name), param_id, trial)),
-            place=shared.place,
-            param_id=None if param_id is None else short_name(plain_text(param_id)),
-            given=given,
+            short_name(nodeid),
+            short_name(name),
+            shared.place,
+            shared.given if callspec is None else _told(callspec.params, shared.given),
+            None if param_id is None else short_name(plain_text(param_id)),
+            item_id,
+            trial,
         )
 
     def _shared_of(self, item: pytest.Item) -> _Shared:
@@ -107,12 +109,11 @@ def clean_nodeid(item: pytest.Item) -> str:
 def case_id(item: pytest.Item) -> str:
     """The node id of the test that an item is a trial of: what its row is known by."""
     param_id, trial = trial_of(getattr(item, "callspec", None))
-    return short_name(_without_trial(clean_nodeid(item), param_id, trial))
+    nodeid = clean_nodeid(item)
+    return short_name(nodeid if trial is None else _without_trial(nodeid, param_id))
 
 
-def _without_trial(name: str, param_id: str | None, trial: int | None) -> str:
-    if trial is None:
-        return name
+def _without_trial(name: str, param_id: str | None) -> str:
     head = name[: name.index("[")]
     return head if param_id is None else f"{head}[{plain_text(param_id)}]"
 
@@ -184,17 +185,23 @@ def _given(item: pytest.Item) -> Fields:
             if mark.kwargs.get(name) is not None
         }
         given.merge(checked(**said))
-    return given
+    return given or NOTHING
 
 
-def _told(params: Mapping[str, object]) -> Fields:
-    """What the parameters say, of which some know themselves what that is."""
+def _told(params: Mapping[str, object], marked: Fields) -> Fields:
+    """What the parameters say, of which some know themselves what that is.
+
+    Args:
+        params: By name.
+        marked: What markers say, which goes over it.
+    """
     given = Fields()
     asked: dict[str, Json] = {}
     expected: Json | Unset = UNSET
     for name, value in params.items():
         # By its type: a value may lie about its class, or raise when it is asked.
-        if issubclass(type(value), Speaking):
+        kind = type(value)
+        if kind not in PLAIN and issubclass(kind, Speaking):
             given.merge(cast("Speaking", value).fields())
         elif name == "expected":
             expected = clean(value)
@@ -208,6 +215,8 @@ def _told(params: Mapping[str, object]) -> Fields:
         given.input = asked if isinstance(row, Unset) else {"input": row, **asked}
     if expected is not UNSET:
         given.expected = expected
+    if marked is not NOTHING:
+        given.merge(marked)
     return given
 
 

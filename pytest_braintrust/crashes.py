@@ -147,8 +147,7 @@ class Crashes:
         self, lost: _Lost, rows: list[Row], error: str, *, failed: bool, last: bool
     ) -> None:
         ended = [events.with_error(row, error, failed=failed) for row in rows]
-        edited = map(self.editor.edited, ended)
-        kept = [row for row in edited if row is not None]
+        kept = self.editor.edited(ended)
         self.keeper.keep(
             lost.nodeid, kept, final=last, failed=failed, worker=lost.worker
         )

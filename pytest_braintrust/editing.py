@@ -42,10 +42,19 @@ class RowEditor:
         #: By the id of a row, what the hook did wrong and for which test.
         self.failures: dict[str, str] = {}
 
-    def edited(self, row: Row, item: pytest.Item | None = None) -> Row | None:
-        """Answer the row to keep, or None to drop it."""
+    def edited(self, rows: list[Row], item: pytest.Item | None = None) -> list[Row]:
+        """The rows to keep, as they are to be kept."""
         # Most suites have no such hook, and then no event is made of the text.
-        if self._config.hook.pytest_braintrust_row.get_hookimpls():
+        hooked = bool(self._config.hook.pytest_braintrust_row.get_hookimpls())
+        if not hooked and not self._api_key:
+            return rows
+        edited = [self._edited(row, item, hooked=hooked) for row in rows]
+        return [row for row in edited if row is not None]
+
+    def _edited(
+        self, row: Row, item: pytest.Item | None, *, hooked: bool
+    ) -> Row | None:
+        if hooked:
             event = self._edit(json.loads(row["event"]), item)
             if event is None:
                 return None

@@ -32,8 +32,8 @@ MAX_FIELDS_BYTES = 4_000_000
 #: Bytes of each of the rest: all scores, all metrics, all earlier attempts.
 MAX_OTHER_BYTES = 200_000
 
-#: No test takes longer.
-_MOST_SECONDS = 1e9
+#: Beyond is neither a duration nor a moment.
+_MOST_SECONDS = 1e11
 
 _WHOLE = re.compile(r"\.0(?=[,\]}]|$)")
 
@@ -193,8 +193,8 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
     given = _input(case, said, fields, part)
     asked = dumps(given)
     scores = dumps(cast("Json", scores_of(fields, run.outcome)))
-    start, end = _micros(run.start), _micros(run.end)
-    metrics = f'{{"start":{_in_seconds(start)},"end":{_in_seconds(end)}}}'
+    start, end = seconds_text(run.start), seconds_text(run.end)
+    metrics = f'{{"start":{start},"end":{end}}}'
     amounts = f'{{"duration":{seconds_text(run.end - run.start)}}}'
     if fields.metrics:
         told = {**json.loads(metrics), **fields.metrics}
@@ -256,19 +256,10 @@ def seconds_text(seconds: float) -> str:
     return text if text[-1] != "0" else dumps(float(text))
 
 
-def _micros(seconds: float) -> str:
-    """The digits of a time since 1970 in microseconds, which are seven at least."""
-    return str(int(seconds * 1e6 + 0.5)).zfill(7)
-
-
-def _in_seconds(micros: str) -> str:
-    """Such digits as a number of seconds."""
-    return f"{micros[:-6]}.{micros[-6:].rstrip('0') or '0'}"
-
-
-def _moment(micros: str) -> str:
-    """Such digits since 1970 as Braintrust writes a moment: ISO 8601, in UTC."""
-    return f"{_second(micros[:-6])}.{micros[-6:]}+00:00"
+def _moment(seconds: str) -> str:
+    """Seconds since 1970 as Braintrust writes a moment: ISO 8601, in UTC."""
+    whole, _, part = seconds.partition(".")
+    return f"{_second(whole)}.{part:0<6}+00:00"
 
 
 @lru_cache(maxsize=8)

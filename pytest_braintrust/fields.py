@@ -125,6 +125,10 @@ class Fields:
         self.origin = said.origin or self.origin
 
 
+#: What has been said of a row before the first word: never changed.
+NOTHING: Final = Fields()
+
+
 class Speaking(ABC):
     """A parameter that says itself what its row has: a row of a dataset."""
 

@@ -60,7 +60,7 @@ _ADDRESS_DIGITS = 9
 #: `str` of a Decimal or UUID says the same as its `repr`, without the noise.
 _READABLE_BY_STR = frozenset({"decimal", "uuid", "datetime", "fractions", "ipaddress"})
 #: The types of what most values are, and most members of others.
-_SINGLE = frozenset({str, int, float, bool, type(None)})
+PLAIN = frozenset({str, int, float, bool, type(None)})
 _MOCKS = frozenset({"unittest.mock", "mock", "mock.mock"})
 
 
@@ -110,8 +110,8 @@ def clean(value: object) -> Json:
     same in the next run. What is no `Exception` goes through: Ctrl-C, and the
     failure by which pytest-timeout ends a test.
     """
-    if type(value) in _SINGLE:
-        return _single(value)
+    if type(value) in PLAIN:
+        return _plain(value)
     try:
         return _Copier().copy(value, ())
     except Exception:  # noqa: BLE001 - the test used up the stack or the memory
@@ -167,8 +167,8 @@ class _Copier:
         self, value: object, parents: tuple[int, ...]
     ) -> Json:
         kind = type(value)
-        if kind in _SINGLE:
-            return _single(value)
+        if kind in PLAIN:
+            return _plain(value)
         if id(value) in parents:
             return CIRCULAR
         if len(parents) >= MAX_DEPTH:
@@ -272,8 +272,8 @@ class _Copier:
         )
 
 
-def _single(value: Any) -> Json:
-    """A value of one of the `_SINGLE` types, which have no members."""
+def _plain(value: Any) -> Json:
+    """A value of one of the `PLAIN` types, which have no members."""
     kind = type(value)
     if kind is str:
         return value if value.isascii() else plain_text(value)

@@ -20,7 +20,7 @@ import pytest
 from pytest_braintrust import events
 from pytest_braintrust.clocks import now
 from pytest_braintrust.events import Case, Ids, Row, Run
-from pytest_braintrust.fields import Fields
+from pytest_braintrust.fields import NOTHING, Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
 from pytest_braintrust.processes import CURRENT
@@ -76,16 +76,16 @@ class Recording:
     #: Names of exceptions that mean that nothing was measured, such as timeouts.
     infrastructure: frozenset[str] = frozenset()
     ids: Ids = field(default_factory=Ids)
-    said: Fields = field(default_factory=Fields)
-    parts: list[Part] = field(default_factory=list)
+    said: Fields = field(default_factory=lambda: NOTHING)
+    parts: tuple[Part, ...] = ()
     phases: dict[str, PhaseReport] = field(default_factory=dict)
-    attempts: list[dict[str, Json]] = field(default_factory=list)
+    attempts: tuple[dict[str, Json], ...] = ()
     #: What failed in subtests: pytest fails the test for it, and does not raise.
-    failed_inside: list[str] = field(default_factory=list)
+    failed_inside: tuple[str, ...] = ()
     raised: BaseException | None = None
     #: Where it was raised, without who called us.
     trace: TracebackType | None = None
-    start: float = field(default_factory=now)
+    start: float = 0.0
     end: float | None = None
     started: bool = False
     #: The phase that is running: setup, call, teardown or none.
@@ -99,10 +99,14 @@ class Recording:
     #: Called after each word; what it does is up to who runs the test.
     on_log: Callable[[Recording], None] | None = None
     #: The process that runs the test.
-    pid: int = field(default_factory=lambda: CURRENT.pid)
+    pid: int = 0
     lock: RLock = field(default_factory=RLock)
     _cut_off: bool = False
-    _earlier: list[tuple[str, Ids]] = field(default_factory=list)
+    #: The rows of the attempt before, by name.
+    _earlier: dict[str, Ids] | None = None
+
+    def __post_init__(self) -> None:
+        self.start, self.pid = now(), CURRENT.pid
 
     @property
     def body_ended(self) -> bool:
@@ -123,12 +127,11 @@ class Recording:
         """Start the first attempt, or set the one before aside as an attempt."""
         with self.lock:
             if self.started:
-                self.attempts.append(self._attempt())
-                self.said, self.raised, self.end = Fields(), None, None
-                self._earlier = [(part.name, part.ids) for part in self.parts]
-                self.parts.clear()
+                self.attempts = (*self.attempts, self._attempt())
+                self.said, self.raised, self.end = NOTHING, None, None
+                self._earlier = {part.name: part.ids for part in self.parts}
+                self.parts = self.failed_inside = ()
                 self.phases.clear()
-                self.failed_inside.clear()
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
             self.pid, self.phase = CURRENT.pid, "setup"
@@ -153,7 +156,7 @@ class Recording:
         with self.lock:
             if self.phase and (self.phase == "call" or report.when == "call"):
                 if report.outcome == "failed":
-                    self.failed_inside.append(report.longreprtext)
+                    self.failed_inside = (*self.failed_inside, report.longreprtext)
                 return False
             self.phase = ""
             # A copy, because plugins that rerun a test change the outcome of the
@@ -173,15 +176,22 @@ class Recording:
     def log(self, said: Fields, part: Part | None = None) -> None:
         """Merge what one call said into its row."""
         with self.lock:
-            (part.said if part else self.said).merge(said)
+            if part is not None:
+                part.said.merge(said)
+            elif self.said is NOTHING:
+                self.said = said
+            else:
+                self.said.merge(said)
             self._changed()
 
     def open_part(self, name: str, said: Fields) -> Part:
         """Add a row beside the test's own, known by its name or else its number."""
         with self.lock:
             name = self._free_name(name or str(len(self.parts) + 1))
-            part = Part(name, said, self._ids_for(name))
-            self.parts.append(part)
+            # What the attempt before had of this name is the same row.
+            ids = self._earlier.pop(name, None) if self._earlier else None
+            part = Part(name, said, ids or Ids())
+            self.parts = (*self.parts, part)
             self._changed()
             return part
 
@@ -198,14 +208,6 @@ class Recording:
         numbered = (f"{name} {number}" for number in count(2))
         return next(each for each in chain((name,), numbered) if each not in taken)
 
-    def _ids_for(self, name: str) -> Ids:
-        """The ids that a row of this name had in the attempt before, or new ones."""
-        for position, (earlier, ids) in enumerate(self._earlier):
-            if earlier == name:
-                del self._earlier[position]
-                return ids
-        return Ids()
-
     def _changed(self) -> None:
         self.changed = True
         if self.on_log is not None and not self.forked:
@@ -218,9 +220,8 @@ class Recording:
             outcome: What these came to, as `outcome` says.
         """
         with self.lock:
-            own = self._own_row(outcome) if self._has_own_row(outcome) else None
-            rows = [] if own is None else [own]
-            return [*rows, *self._part_rows(outcome)] if self.parts else rows
+            own = [self._own_row(outcome)] if self._has_own_row(outcome) else []
+            return [*own, *self._part_rows(outcome)] if self.parts else own
 
     @property
     def outcome(self) -> Outcome:
@@ -295,7 +296,7 @@ class Recording:
             durations={name: each.duration for name, each in self.phases.items()},
             error=error,
             worker=self.worker,
-            attempts=tuple(self.attempts),
+            attempts=self.attempts,
         )
 
     def _failure_text(self) -> str | None:

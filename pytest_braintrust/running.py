@@ -107,7 +107,8 @@ class Recorder:
         recording = Recording(case, self._worker, self._rules.infrastructure)
         self._running = Running(item, recording)
         token = RUNNING.set(self._running)
-        self._tell_running(item, recording)
+        if self._way.running is not None:
+            self._tell_running(item, recording, self._way.running)
         try:
             return (yield)
         finally:
@@ -149,9 +150,10 @@ class Recorder:
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        recording = self._recording_of(item)
-        if recording is None or recording.forked:
+        running = self._running
+        if running is None or running.item is not item or running.recording.forked:
             return report
+        recording = running.recording
         with recording.lock:
             if recording.saw(report):
                 self._tell(item, recording, report)
@@ -160,10 +162,12 @@ class Recorder:
     def _tell(
         self, item: pytest.Item, recording: Recording, report: pytest.TestReport
     ) -> None:
+        if report.when == "setup" and report.outcome == "passed":
+            return
         if recording.ended and recording.told and not recording.changed:
             ended = _only_ended(recording, recording.told, report.duration)
             relay.attach(report, ended)
-        elif report.when != "setup" or not report.passed:
+        else:
             payload = self._payload(item, recording, final=recording.ended)
             relay.attach(report, payload)
             recording.changed, recording.told = False, payload["outcome"]
@@ -185,18 +189,21 @@ class Recorder:
         running = self._running
         return running.recording if running and running.item is item else None
 
-    def _tell_running(self, item: pytest.Item, recording: Recording) -> None:
-        tell = self._way.running
-        if tell is not None:
-            told, allowance = tell, _Allowance()
+    def _tell_running(
+        self,
+        item: pytest.Item,
+        recording: Recording,
+        tell: Callable[[Payload], object],
+    ) -> None:
+        allowance = _Allowance()
 
-            def on_log(now: Recording) -> None:
-                with allowance.taken() as granted:
-                    if granted:
-                        told(self._payload(item, now, final=False))
+        def on_log(now: Recording) -> None:
+            with allowance.taken() as granted:
+                if granted:
+                    tell(self._payload(item, now, final=False))
 
-            recording.on_log = on_log
-            on_log(recording)
+        recording.on_log = on_log
+        on_log(recording)
 
     def _let_go(self, item: pytest.Item, recording: Recording) -> None:
         """End the test; words of threads that outlive it still reach its row."""
@@ -216,25 +223,24 @@ class Recorder:
         with recording.lock:
             outcome = recording.outcome
             rows = recording.rows(outcome)
-        edited = [self._editor.edited(row, item) for row in rows]
-        return Payload(
-            nodeid=recording.case.item_id,
-            final=final,
-            said=recording.said_anything,
-            failed=outcome == "failed" and recording.body_ended,
-            outcome=outcome,
-            rows=[row for row in edited if row is not None],
-            teardown=0.0,
-        )
+        return {
+            "nodeid": recording.case.item_id,
+            "final": final,
+            "said": recording.said_anything,
+            "failed": outcome == "failed" and recording.body_ended,
+            "outcome": outcome,
+            "rows": self._editor.edited(rows, item),
+            "teardown": 0.0,
+        }
 
 
 def _only_ended(recording: Recording, outcome: Outcome, teardown: float) -> Payload:
-    return Payload(
-        nodeid=recording.case.item_id,
-        final=True,
-        said=True,
-        failed=False,
-        outcome=outcome,
-        rows=None,
-        teardown=teardown,
-    )
+    return {
+        "nodeid": recording.case.item_id,
+        "final": True,
+        "said": True,
+        "failed": False,
+        "outcome": outcome,
+        "rows": None,
+        "teardown": teardown,
+    }

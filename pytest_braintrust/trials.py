@@ -13,6 +13,7 @@ from typing import Any
 
 ARGUMENT = "__braintrust_trial"
 _REPEAT_ARGUMENT = "__pytest_repeat_step_number"
+_ARGUMENTS = frozenset({ARGUMENT, _REPEAT_ARGUMENT})
 
 #: How trial 2 ends a parameter id: `trial2`, and `2-5` with pytest-repeat.
 _OWN = re.compile(r"(?:^|-)trial(\d+)$")
@@ -42,6 +43,8 @@ def trial_of(callspec: Any) -> tuple[str | None, int | None]:
     """
     if callspec is None:
         return None, None
+    if _ARGUMENTS.isdisjoint(callspec.params):
+        return callspec.id, None
     for argument, pattern in ((ARGUMENT, _OWN), (_REPEAT_ARGUMENT, _REPEATED)):
         found = pattern.search(callspec.id) if argument in callspec.params else None
         if found is not None:

@@ -139,6 +139,9 @@ def _report(
         unscored=measures.unscored,
         url=experiment.url,
         upload_error=experiment.upload_error,
-        row_notes=tuple(reading.row_notes(store, experiment.number)),
+        # Of what is only here there are none, and all rows are read to see that.
+        row_notes=tuple(reading.row_notes(store, experiment.number))
+        if experiment.remote_id is not None
+        else (),
         judgement=judgement,
     )

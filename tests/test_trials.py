@@ -87,6 +87,26 @@ def test_scores_that_differ_between_trials_are_told(
     assert f"{always}\n            {told}\n" in ran.section
 
 
+def test_files_tell_how_steady_tests_are(suite: Suite) -> None:
+    """For a pull request and for programs, as the terminal does."""
+    suite.write(test_t=TRIALS)
+    suite.run(
+        "--braintrust-trials=3",
+        "--braintrust-json=out.json",
+        "--braintrust-markdown=out.md",
+    )
+    told = json.loads((suite.folder / "out.json").read_text("utf-8"))
+    assert told["experiments"][0]["trials"] == {
+        "tests": 4,
+        "always": 3,
+        "sometimes": 1,
+        "never": 0,
+        "varied": 0,
+    }
+    page = (suite.folder / "out.md").read_text("utf-8")
+    assert "\n- trials: of 4 tests, passed 3 always, 1 sometimes, 0 never\n" in page
+
+
 def test_steady_scores_are_not_told(suite: Suite) -> None:
     """Nothing is said where there is nothing to see."""
     ran = suite.write(test_t=TRIALS).run("--braintrust-trials=3", "-k", "steady")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pytest_braintrust.comparison.result import Measure, RunFacts, TestChange
@@ -57,6 +58,7 @@ def plain_judgement(judged: Judgement) -> dict[str, Any]:
         "scores": {name: plain_estimate(e) for name, e in measures.scores.items()},
         "metrics": {name: plain_estimate(e) for name, e in measures.metrics.items()},
         "errored": measures.errored,
+        "trials": asdict(measures.trials),
         "gates": [_gate(each) for each in judged.verdicts],
         "comparison": plain_comparison(judged),
     }

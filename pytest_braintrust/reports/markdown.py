@@ -13,7 +13,7 @@ from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span, uncompared
-from pytest_braintrust.reports.terminal import some_rows, tests_text
+from pytest_braintrust.reports.terminal import some_rows, tests_text, trials_texts
 from pytest_braintrust.reports.worst import beside, losses
 
 #: Stands at the head of what we write, so that a bot finds its own comment again.
@@ -70,6 +70,8 @@ def _experiment(each: ExperimentReport) -> Iterator[str]:
         yield from _alone(judged)
     else:
         yield from _beside(judged, judged.comparison)
+    for text in trials_texts(judged.measures.trials):
+        yield f"- trials: {_text(text)}"
 
 
 def _alone(judged: Judgement) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from pytest_braintrust.comparison.alone import TrialShares
 from pytest_braintrust.gates import Verdict
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import compared
@@ -155,14 +156,11 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
         text = f"{_unscored(each)} got no score; by outcome: {', '.join(parts)}"
         yield _labelled("unscored", text, "yellow")
-    if judged is not None and judged.measures.trials.tests:
-        trials = judged.measures.trials
-        count = a_number(trials.tests, "test")
-        told = f"{trials.always} always, {trials.sometimes} sometimes, {trials.never} never"
-        yield _labelled("trials", f"of {count}, passed {told}")
-        if trials.varied:
-            count = a_number(trials.varied, "test")
-            yield _labelled("", f"of {count}, other scores differ between trials")
+    if judged is not None:
+        label = "trials"
+        for text in trials_texts(judged.measures.trials):
+            yield _labelled(label, text)
+            label = ""
 
 
 def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
@@ -179,6 +177,17 @@ def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
 def _unscored(each: ExperimentReport) -> str:
     count = sum(each.unscored.values())
     return f"{count} of {some_rows(each.rows.recorded)}"
+
+
+def trials_texts(trials: TrialShares) -> Iterator[str]:
+    """How steady the tests with several trials are; nothing where there are none."""
+    if trials.tests:
+        count = a_number(trials.tests, "test")
+        told = f"{trials.always:,} always, {trials.sometimes:,} sometimes"
+        yield f"of {count}, passed {told}, {trials.never:,} never"
+    if trials.varied:
+        count = a_number(trials.varied, "test")
+        yield f"of {count}, other scores differ between trials"
 
 
 def tests_text(report: RunReport) -> str:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import termios
 import time
+from typing import Any
 
 import fake_braintrust as fake
 import pytest
@@ -212,6 +213,32 @@ def test_names_cannot_harm_the_terminal(suite: Suite) -> None:
         ours = ran.section if mode == "-v" else ran.out
         assert max(len(line) for line in ours.splitlines()) < 150
     assert len(ran.rows()) == 2 * 6
+
+
+def test_a_link_that_nobody_could_follow_is_not_shown(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Only programs are given it, whole: a part of it would lead nowhere."""
+
+    def longer(told: dict[str, Any]) -> dict[str, Any]:
+        return {**told, "experiment_url": told["experiment_url"] + "x" * 10_000}
+
+    lengthened = Fault(fake.changed(longer), path="/summarize", times=None)
+    server.faults.add(lengthened)
+    suite.write(test_it=PASSING).sends_to(server)
+    shown = suite.run().section
+    assert "page        its address is too long to show: 10," in shown
+    assert "its address is too long to show: 10," in suite.cli("show", "latest")
+    server.faults.add(Fault(fake.answer(503), path="/insert", times=None))
+    suite.run("--braintrust-flush-timeout=0.1")
+    server.faults.clear()
+    server.faults.add(lengthened)
+    assert "  its address is too long to show: 10," in suite.cli("push")
+    quiet = suite.run("-q")
+    assert "1 sent + 0 pending; its address is too long to show: 10," in quiet
+    for said in (shown, quiet, suite.cli("show", "latest"), suite.cli("list")):
+        assert "xxxx" not in said
+    assert "x" * 10_000 in suite.cli("show", "latest", "--json")
 
 
 def test_a_table_of_names_lines_up(suite: Suite) -> None:

@@ -21,6 +21,7 @@ from pytest_braintrust.cli.describing import as_plain, called
 from pytest_braintrust.cli.output import as_json, say
 from pytest_braintrust.errors import ApiError
 from pytest_braintrust.naming import resolve
+from pytest_braintrust.reports.lines import page_of
 from pytest_braintrust.reports.terminal import bar, row_notes
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
@@ -134,7 +135,7 @@ class _Push:
         for line in row_notes(reading.row_notes(self.store, each.number)):
             self._say(f"  {line.text}")
         if now.url and self._counts(each).sent:
-            self._say(f"  {now.url}")
+            self._say(f"  {page_of(now.url)}")
 
     def _counts(self, each: StoredExperiment) -> RowCounts:
         return reading.row_counts(self.store, each.number)

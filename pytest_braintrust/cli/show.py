@@ -29,7 +29,15 @@ from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
-from pytest_braintrust.reports.lines import Line, fit, fitted, name_of, padded, plain
+from pytest_braintrust.reports.lines import (
+    Line,
+    fit,
+    fitted,
+    name_of,
+    padded,
+    page_of,
+    plain,
+)
 from pytest_braintrust.reports.scales import means
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store import browsing, reading
@@ -164,7 +172,7 @@ def _facts(store: Store, each: StoredExperiment) -> Iterator[str]:
     if each.upload_error and counts.pending:
         yield _labelled("upload", each.upload_error)
     if each.url:
-        yield _labelled("page", each.url)
+        yield _labelled("page", page_of(each.url))
 
 
 def _when(each: StoredExperiment) -> str:

@@ -32,6 +32,9 @@ _WIDE = 2
 #: What a sentence keeps of a foreign text, and a heading of a foreign name.
 _LONGEST_TEXT, _LONGEST_NAME = 1_000, 120
 
+#: No browser is sure to follow a longer address.
+_LONGEST_ADDRESS = 2_000
+
 #: No text is broken into columns narrower than this.
 _NARROWEST = 20
 
@@ -67,6 +70,16 @@ def short(text: str) -> str:
 def name_of(text: str) -> str:
     """A foreign name, safe to print and not longer than a name is."""
     return fitted(plain(text), _LONGEST_NAME)
+
+
+def page_of(address: str) -> str:
+    """The address of a page, or what stands for one that is too long to print.
+
+    One that was cut would lead nowhere.
+    """
+    if len(address) <= _LONGEST_ADDRESS:
+        return plain(address)
+    return f"its address is too long to show: {len(address):,} characters"
 
 
 def fitted(text: str, width: int) -> str:

@@ -15,6 +15,7 @@ from pytest_braintrust.reports.lines import (
     fitted,
     name_of,
     padded,
+    page_of,
     plain,
     safe,
     short,
@@ -119,7 +120,7 @@ def _full(report: RunReport, width: int) -> Iterator[Line]:
         yield _labelled("store", plain(report.store))
     for each in report.experiments:
         if each.url and each.rows.sent:
-            yield _labelled("page", plain(each.url))
+            yield _labelled("page", page_of(each.url))
     if report.verdicts and all(each.state == "passed" for each in report.verdicts):
         yield _labelled("gates", _passed(report.verdicts), "green")
     yield from warnings(report)
@@ -252,7 +253,7 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
         yield Line(_nothing(report))
     else:
         urls = [each.url for each in report.experiments if each.url and each.rows.sent]
-        where = plain(urls[0]) if len(urls) == 1 else plain(report.store)
+        where = page_of(urls[0]) if len(urls) == 1 else plain(report.store)
         yield Line(f"{_rows_text(report)}; {where}")
     yield from warnings(report)
 

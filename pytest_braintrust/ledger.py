@@ -18,6 +18,7 @@ from pytest_braintrust.store import connection, reading
 from pytest_braintrust.store.changes import Change
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.spool import Spool
+from pytest_braintrust.words import a_number
 
 #: After so many bytes or seconds the tables take in what the spool has.
 _LATE_BYTES, _LATE_SECONDS = 300_000, 0.5
@@ -193,7 +194,7 @@ class Ledger:
     def _use(self, store: Store, note: str | None, *, left_behind: int = 0) -> None:
         self.notes += [note] if note else []
         if left_behind:
-            rows = f"{left_behind} earlier row{'s' if left_behind > 1 else ''}"
+            rows = a_number(left_behind, "earlier row")
             self.notes.append(f"{rows} of this run stayed in {self.store.directory}")
         self.left_behind += left_behind
         self.store.abandon()

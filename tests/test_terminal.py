@@ -280,15 +280,16 @@ def report(*, upload: Upload = "sent", name: str = "n", pending: int = 0) -> Run
 def test_text_fits_the_width_and_nothing_is_cut(width: int, quiet: object) -> None:
     """Long lines are broken between words; addresses and commands stay whole."""
     name = "feature-a-name-of-a-branch-90d0498-20261125-101500"
-    large = report(name=name, pending=3)
+    large = report(name=name, pending=3_456)
     lines = terminal.render(large, width=width, quiet=bool(quiet))
     for line in lines:
         longest = max(map(len, line.text.split()))
         assert len(line.text) <= max(width, longest + 12), line
     text = re.sub(r"\s+", " ", " ".join(line.text for line in lines))
     assert "…" not in text or width == 40
-    assert "123456 recorded = 123453 sent + 3 pending" in text
-    assert "3 rows pending, kept; send with: pytest-braintrust push" in text
+    assert "123456 recorded = 120000 sent + 3456 pending" in text
+    assert quiet or "7,404 of 123,456 rows got no score" in text
+    assert "3,456 rows pending, kept; send with: pytest-braintrust push" in text
     assert str(large.experiments[0].url) in text
     assert "the disk is full" in text
     assert quiet or f"{name} in project language identification" in text

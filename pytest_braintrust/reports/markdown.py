@@ -13,8 +13,9 @@ from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span, uncompared
-from pytest_braintrust.reports.terminal import some_rows, tests_text, trials_texts
+from pytest_braintrust.reports.terminal import tests_text, trials_texts
 from pytest_braintrust.reports.worst import beside, losses
+from pytest_braintrust.words import a_number
 
 #: Stands at the head of what we write, so that a bot finds its own comment again.
 MARKER = "<!-- pytest-braintrust -->"
@@ -54,7 +55,8 @@ def _lines(report: RunReport) -> Iterator[str]:
         count = len(report.verdicts)
         yield "- ✅ the gate passed" if count == 1 else f"- ✅ all {count} gates passed"
     yield ""
-    yield f"{_text(tests_text(report))}; {some_rows(report.rows.recorded)} recorded"
+    rows = a_number(report.rows.recorded, "row")
+    yield f"{_text(tests_text(report))}; {rows} recorded"
 
 
 def _experiment(each: ExperimentReport) -> Iterator[str]:

@@ -79,13 +79,14 @@ def _pending(report: RunReport) -> Iterator[Line]:
     pending = report.rows.pending
     if not pending:
         return
+    rows = a_number(pending, "row")
     for reason in dict.fromkeys(each.upload_error for each in report.experiments):
         if reason:
             yield Line(short(reason), "yellow")
     if pending == report.rows.refused:
-        yield Line(f"{some_rows(pending)} kept; try again with: {_PUSH}", "yellow")
+        yield Line(f"{rows} kept; try again with: {_PUSH}", "yellow")
     else:
-        yield Line(f"{some_rows(pending)} pending, kept; send with: {_PUSH}", "yellow")
+        yield Line(f"{rows} pending, kept; send with: {_PUSH}", "yellow")
 
 
 def row_notes(notes: Sequence[RowNote]) -> Iterator[Line]:
@@ -93,7 +94,8 @@ def row_notes(notes: Sequence[RowNote]) -> Iterator[Line]:
     for note in notes[:_NOTES]:
         yield Line(short(_note_text(note)), "yellow")
     if len(notes) > _NOTES:
-        yield Line(f"and {some_rows(len(notes) - _NOTES)} more like these", "yellow")
+        more = a_number(len(notes) - _NOTES, "row")
+        yield Line(f"and {more} more like these", "yellow")
 
 
 def _note_text(note: RowNote) -> str:
@@ -177,7 +179,7 @@ def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
 
 def _unscored(each: ExperimentReport) -> str:
     count = sum(each.unscored.values())
-    return f"{count} of {some_rows(each.rows.recorded)}"
+    return f"{count:,} of {a_number(each.rows.recorded, 'row')}"
 
 
 def trials_texts(trials: TrialShares) -> Iterator[str]:
@@ -215,7 +217,7 @@ def _rows_text(report: RunReport) -> str:
 
 
 def _joined_text(report: RunReport, joined: Joined) -> str:
-    rows = some_rows(report.rows_of_all.recorded)
+    rows = a_number(report.rows_of_all.recorded, "row")
     others = joined.processes - 1
     told = f"{name_of(joined.name)}: {rows} so far of {_processes(joined.processes)}"
     if not others:
@@ -265,11 +267,6 @@ def _named(lines: Iterable[Line]) -> Iterator[Line]:
 
 def _labelled(label: str, text: str, style: str = "") -> Line:
     return Line(f"{label:<{_LABEL}}{text}", style, hang=_LABEL)
-
-
-def some_rows(count: int) -> str:
-    """A number of rows with its word."""
-    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 def bar(done: int, total: int, *, cells: int = 30) -> str:

@@ -53,10 +53,20 @@ def asked(baseline: str | None, read: Given) -> Asked:
     Raises:
         SettingsError: an expression cannot be read; the text names where it stands.
     """
+    standing = {
+        gate: gates.limits(read.ini(gate), ini_name(gate), scores=scores)
+        for gate, scores in _LIMITS.items()
+    }
+    given = {
+        gate: gates.limits(
+            read.option(gate) or (), read.option_name(gate), scores=scores
+        )
+        for gate, scores in _LIMITS.items()
+    }
     return Asked(
         baseline=baseline,
         gates=Gates(
-            **{gate: _limits(read, gate, scores=s) for gate, s in _LIMITS.items()},
+            **{gate: {**standing[gate], **given[gate]} for gate in _LIMITS},
             on_regression=read.switch("fail_on_regression"),
             require_baseline=read.switch("require_baseline"),
         ),
@@ -64,24 +74,10 @@ def asked(baseline: str | None, read: Given) -> Asked:
         named_by=read.where("baseline"),
         standing=frozenset(
             (gate, name)
-            for gate, scores in _LIMITS.items()
-            for name in gates.limits(read.ini(gate), ini_name(gate), scores=scores)
-            if name not in _given(read, gate, scores=scores)
+            for gate in _LIMITS
+            for name in standing[gate].keys() - given[gate].keys()
         ),
     )
-
-
-def _limits(read: Given, name: str, *, scores: bool) -> dict[str, float]:
-    return {
-        **gates.limits(read.ini(name), ini_name(name), scores=scores),
-        **_given(read, name, scores=scores),
-    }
-
-
-def _given(read: Given, name: str, *, scores: bool) -> dict[str, float]:
-    """Those of the command line."""
-    given, dashed = read.option(name) or (), read.option_name(name)
-    return gates.limits(given, dashed, scores=scores)
 
 
 @dataclass(frozen=True, slots=True)

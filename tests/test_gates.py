@@ -12,7 +12,8 @@ from test_comparison import written
 
 from pytest_braintrust.baseline import Baseline
 from pytest_braintrust.gates import Gates, Verdict, summed
-from pytest_braintrust.judging import Asked, judgement
+from pytest_braintrust.given import Given
+from pytest_braintrust.judging import Asked, asked, judgement
 from pytest_braintrust.store.connection import Store, open_store
 
 
@@ -292,6 +293,25 @@ def test_a_wrong_expression_is_a_usage_error(
     assert f"{name}: " in ran
     assert text in ran
     assert "collected" not in ran.out
+
+
+def test_limits_are_read_once() -> None:
+    """Those of the command line go over those of the ini file, which stand no more."""
+    said: dict[str, list[str]] = {
+        "braintrust_fail_under": ["exact=0.5", "tone=0.5"],
+        "braintrust_max_drop": ["exact=0.1"],
+    }
+    options = {"braintrust_fail_under": ["exact=0.9"]}
+    looked_up: list[str] = []
+
+    def ini(name: str) -> list[str]:
+        looked_up.append(name)
+        return said.get(name, [])
+
+    found = asked(None, Given(options.get, ini, {}))
+    assert found.gates.fail_under == {"exact": 0.9, "tone": 0.5}
+    assert found.standing == {("fail_under", "tone"), ("max_drop", "exact")}
+    assert len(looked_up) == len(set(looked_up))
 
 
 def test_a_wrong_expression_in_the_ini_names_the_ini(suite: Suite) -> None:

@@ -469,7 +469,7 @@ def test_pull_from_a_server_that_falls_silent_ends_and_says_how_to_go_on(
     server: FakeBraintrust,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It takes the connection and the question, and asking again would not help."""
+    """It takes the connection and the question, and asking once more does not help."""
     an_eval(client, 1)
     monkeypatch.setenv("BRAINTRUST_API_KEY", server.api_key)
     monkeypatch.setenv("BRAINTRUST_API_URL", server.url)
@@ -479,7 +479,7 @@ def test_pull_from_a_server_that_falls_silent_ends_and_says_how_to_go_on(
     monkeypatch.setattr("pytest_braintrust.api.http.Timeouts", lambda: short)
     silence = server.faults.add(Fault(hang(600), path="btql", times=None))
     said = command("pull", "capitals/eval-1")
-    assert (said.status, said.out, silence.struck) == (1, "", 1)
+    assert (said.status, said.out, silence.struck) == (1, "", 2)
     assert f"{server.url} cannot be reached" in said.err
     assert "run the same command again: it goes on where it stopped" in said.err
     server.faults.clear()

@@ -25,7 +25,8 @@ _DOUBLINGS = 100
 class RetryPolicy:
     """At most `tries` tries within `seconds`; waits grow from `first` to `longest`.
 
-    After `silence` seconds on end without a byte from the server there is none either.
+    After `silence` seconds on end without a byte from the server there is one more at
+    most.
     """
 
     tries: int = 6
@@ -49,7 +50,7 @@ class RetryPolicy:
 #: For a check that a person waits for.
 ONCE = RetryPolicy(tries=1)
 #: For downloads, whose requests small plans count by the minute. Who says nothing at
-#: all is not busy, and gets no more than the time that a slow page may take.
+#: all is not busy, and gets no more than twice the time that a slow page may take.
 PATIENT = RetryPolicy(tries=12, seconds=300.0, longest=30.0, silence=120.0)
 
 
@@ -75,7 +76,8 @@ def retrying(
             wait = policy.wait_after(error, attempt)
             last = attempt == policy.tries - 1
             heard = max(heard, _heard(error))
-            until = min(deadline, heard + policy.silence)
+            # A connection that died unnoticed is silent too, but the next one is not.
+            until = min(deadline, heard + policy.silence) if attempt else deadline
             if not error.retryable or last or monotonic() + wait > until:
                 raise
             sleep(wait)

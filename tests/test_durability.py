@@ -281,6 +281,18 @@ def test_ends_and_removals_find_rows_that_were_taken_in(
         assert row["final"] == 1
 
 
+def test_a_store_that_others_hold_is_not_written_for_nothing(
+    store: Store, run: Keeper, tmp_path: Path
+) -> None:
+    """All is in the tables by then, and nothing is to be waited for."""
+    run.keep("test_0", rows(1), final=True, worker=None)
+    run._ledger.take_in()
+    with closing(a_store(tmp_path)) as other, other.transaction():
+        run._ledger.take_in()
+    assert run.store is store
+    assert stored(store) == ["test_0"]
+
+
 @pytest.mark.parametrize("when", ["long before", "just before", "after"])
 def test_a_run_that_seems_dead_loses_no_row(
     tmp_path: Path, run: Keeper, monkeypatch: pytest.MonkeyPatch, when: str

@@ -229,7 +229,7 @@ class TakeOut(NamedTuple):
 
     def make(self, batch: _Batch) -> None:
         """Make the change."""
-        batch.puts.pop(self, None)
+        batch.puts.pop((self.experiment, self.row_id), None)
         batch.connection.execute(_DELETE, (self.row_id, self.experiment))
 
 

@@ -130,7 +130,7 @@ class Spool:
             StoreError: the file could not be read, or the store not be written.
         """
         # What is known need not be read, unless another process was quicker.
-        if not self._took_in(store, late):
+        if not (self.late and self._took_in(store, late)):
             take_in(store, self._path)
         self.late = 0
 

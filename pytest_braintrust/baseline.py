@@ -64,6 +64,11 @@ class Subject:
     #: Which part of the suite it runs; None: all.
     selection: object = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is a run that is looked at again."""
+        return self.started_at < math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Past(Generic[T]):
@@ -100,7 +105,8 @@ def find(
     Returns None where there is no such run yet.
 
     Raises:
-        BaselineError: a run was named that does not exist, or a file is none.
+        BaselineError: a run was named that does not exist or cannot be compared with,
+            or a file is none.
         StoreError: the store could not be read.
     """
     if folder is not None and asked is not None and is_file(folder, asked):
@@ -113,12 +119,42 @@ def find(
             fit=each.fit and covers(each.metadata.get(KEY), subject.selection),
         )
         for each in every
-        if is_whole(each)
-        and each.created_at < subject.started_at
-        and each.run_id != subject.run_id
+        if not _unusable(each, subject)
     ]
-    picked = pick(past, subject, asked)
-    return None if picked is None else Baseline(picked.thing, picked.how)
+    try:
+        picked = pick(past, subject, asked)
+    except BaselineError as error:
+        raise _named_unusable(every, subject, asked) or error from None
+    if picked is not None:
+        return Baseline(picked.thing, picked.how)
+    # Of a run that goes on, it may be the name that its own first finished run has.
+    wrong = _named_unusable(every, subject, asked) if subject.is_over else None
+    if wrong is not None and not git.is_branch(subject.root, str(asked)):
+        raise wrong
+    return None
+
+
+def _named_unusable(
+    runs: Sequence[StoredExperiment], subject: Subject, asked: str | None
+) -> BaselineError | None:
+    """What is wrong with the run that was named, if it is one that cannot be used."""
+    for each in runs:
+        names = (each.name, each.remote_name, each.id, each.remote_id)
+        why = _unusable(each, subject)
+        if asked is not None and asked in names and why:
+            return BaselineError(f"{naming.short(each.name)} is no baseline: {why}")
+    return None
+
+
+def _unusable(run: StoredExperiment, subject: Subject) -> str:
+    """Why a run cannot be compared with by anybody who asks; "" if it can."""
+    if run.run_id == subject.run_id:
+        return "it is the run itself"
+    if run.created_at >= subject.started_at:
+        return "it began after the run that is compared"
+    if run.exit_status is None:
+        return "it has not finished"
+    return "" if is_whole(run) else "it did not run all that it was to run"
 
 
 def of_stored(

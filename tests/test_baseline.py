@@ -186,7 +186,7 @@ def test_a_run_that_did_not_end_is_none(repo: Repository) -> None:
     for asked in (None, "ancestor", "previous", "main"):
         name, _ = repo.find(asked) or ("", "")
         assert name == "whole"
-    with pytest.raises(BaselineError, match="no experiment interrupted"):
+    with pytest.raises(BaselineError, match="interrupted is no baseline"):
         repo.find("interrupted")
     repo.run("failed", exit_status=1)
     assert repo.find() == ("failed", "ancestor")
@@ -220,6 +220,44 @@ def test_a_misspelt_name_is_an_error_and_a_branch_without_runs_is_none(
     monkeypatch.setenv("GITHUB_BASE_REF", "stable")
     assert repo.find("stable") is None
     assert baseline.why_none(repo.root, "stable") == "stable has no finished run"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_named_run_that_cannot_be_used_says_why(
+    repo: Repository, *, finished: bool
+) -> None:
+    """By its name or id; a run that goes on may yet be the first of that name."""
+    if finished:
+        repo.run("monday")
+    stopped = repo.run("stopped", exit_status=2)
+    repo.run("half", exit_status=1, counts={"not_run": 3})
+    repo.run("killed", exit_status=None)
+    looked_at = repo.run("looked at")
+    repo.run("later")
+
+    def found(asked: str) -> baseline.Baseline | None:
+        return baseline.of_stored(
+            repo.store, looked_at, asked, root=repo.root, folder=repo.root
+        )
+
+    why = {
+        "stopped": "stopped is no baseline: it did not run all that it was to run",
+        stopped.id: "stopped is no baseline: it did not run all",
+        "half": "half is no baseline: it did not run all that it was to run",
+        "killed": "killed is no baseline: it has not finished",
+        "looked at": "looked at is no baseline: it is the run itself",
+        "later": "later is no baseline: it began after the run that is compared",
+    }
+    for asked, told in why.items():
+        with pytest.raises(BaselineError, match=told):
+            found(asked)
+    assert found("main") is None or finished
+    # Before any finished, a run that starts is told in its summary.
+    repo.store.connection.execute("UPDATE experiments SET exit_status = 2")
+    assert repo.find("stopped") is None
+    repo.run("tuesday")
+    with pytest.raises(BaselineError, match="stopped is no baseline"):
+        repo.find("stopped")
 
 
 def test_a_file_that_export_wrote(repo: Repository, tmp_path: Path) -> None:

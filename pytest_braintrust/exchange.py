@@ -25,6 +25,7 @@ from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import Session
 from pytest_braintrust.store.transfers import Arrival, Incoming
+from pytest_braintrust.words import a_number
 
 #: The first line's key for the form of the file, and the form that we write.
 FORM = "pytest_braintrust_export"
@@ -168,7 +169,7 @@ def import_rows(
         try:
             # What an interrupted import left may have been another file.
             transfers.start_over(store, transfer)
-            reader = _Rows(name)
+            reader = _Rows(name, head.rows)
             count = transfers.gather(
                 store, transfer, reader.arrivals(lines), on_progress
             )
@@ -186,11 +187,15 @@ class _Rows:
     """Reads rows, and notes which lines are none."""
 
     name: str
+    #: How many there are to be, where that is known.
+    told: int | None
+    lines: int = 0
     wrong: list[str] = field(default_factory=list)
     count: int = 0
 
     def arrivals(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[Arrival]:
         for number, line in lines:
+            self.lines += 1
             try:
                 event = decoded(line)
                 if not isinstance(event, dict):
@@ -201,11 +206,17 @@ class _Rows:
                 self._note(number, str(error))
 
     def check(self) -> None:
-        """Refuse all of it where a line was wrong."""
+        """Refuse all of it where a line was wrong, or not all of them are there."""
         if self.wrong:
             more = self.count - len(self.wrong)
             rest = f", and {more} more lines" if more else ""
             msg = f"{'; '.join(self.wrong)}{rest}; nothing was imported"
+            raise ExchangeError(msg)
+        if self.told not in {None, self.lines}:
+            msg = (
+                f"{self.name}: {a_number(self.lines, 'row')}, and its first line tells "
+                f"of {self.told:,}; nothing was imported"
+            )
             raise ExchangeError(msg)
 
     def _note(self, number: int, why: str) -> None:
@@ -234,6 +245,7 @@ class _Head:
     sessions: tuple[Session, ...]
     #: Whether Braintrust has all rows.
     sent: bool
+    rows: int | None
 
 
 def _head(first: tuple[int, bytes], name: str) -> _Head:
@@ -256,6 +268,7 @@ def _head(first: tuple[int, bytes], name: str) -> _Head:
             _incoming(head.get("experiment")),
             tuple(map(_session, _listed(head, "sessions"))),
             head.get("sent") is True,
+            _maybe(head, "rows", int),
         )
 
 

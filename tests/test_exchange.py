@@ -110,6 +110,22 @@ def test_a_changed_row_takes_its_place(
     assert reading.row_counts(there, imported.experiment.number).pending == 1
 
 
+@pytest.mark.parametrize("lines", [2, 4])
+def test_a_file_that_lost_or_doubled_rows_is_refused(
+    here: Store, there: Store, tmp_path: Path, lines: int
+) -> None:
+    """A copy that was cut between two lines would have other means."""
+    known = add(here, "main-1", of=rows(3))
+    path = tmp_path / "rows.jsonl"
+    export_file(here, known, path)
+    head, *events = path.read_text("ascii").splitlines(keepends=True)
+    path.write_text("".join([head, *(events * 2)[:lines]]))
+    told = f"rows.jsonl: {lines} rows, and its first line tells of 3; nothing was"
+    with pytest.raises(ExchangeError, match=told):
+        import_file(there, path)
+    assert not table(there)
+
+
 GOOD_HEAD = {
     "pytest_braintrust_export": 1,
     "experiment": {

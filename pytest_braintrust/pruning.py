@@ -18,7 +18,7 @@ from pathlib import Path
 from pytest_braintrust import locks, naming
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.folder import JOURNALS
-from pytest_braintrust.store import reading, sessions, transfers, writing
+from pytest_braintrust.store import reading, sessions, spool, transfers, writing
 from pytest_braintrust.store.connection import FILE_NAME, Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import Session
@@ -102,7 +102,9 @@ def remove(store: Store, old: Iterable[Old]) -> int:
 
 
 def clear(store: Store, *, now: float) -> None:
-    """Remove what processes that died have left: journals, locks, halves of pulls.
+    """Remove what processes that died have left beside the tables.
+
+    Journals and spools of runs, locks, and halves of pulls.
 
     Raises:
         StoreError: the store could not be read or written.
@@ -112,10 +114,15 @@ def clear(store: Store, *, now: float) -> None:
         recent = now - transfer.at < _DAY
         if not recent and not any(locks.is_held(store.directory, e) for e in names):
             transfers.forget(store, transfer.number)
-    alive = {each.id for each in sessions.unfinished(store) if is_alive(each, now)}
+    unfinished = sessions.unfinished(store)
+    alive = {each.id for each in unfinished if is_alive(each, now)}
+    dead = {each.id for each in unfinished} - alive
     for folder in _children(store.directory / JOURNALS):
-        if folder.name not in alive and now - _changed(folder) > _LONGEST_ELSEWHERE:
+        # What no session is known of may begin just now.
+        old = now - _changed(folder) > _LONGEST_ELSEWHERE
+        if folder.name in dead or (old and folder.name not in alive):
             shutil.rmtree(folder, ignore_errors=True)
+    spool.remove_of(store, dead)
     sessions.remove_dead(store, alive)
     known = reading.every_id(store)
     for path in _children(store.directory / locks.FOLDER):

@@ -13,7 +13,7 @@ import errno
 import io
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +168,22 @@ def take_in_all(store: Store) -> None:
         take_in(store, path)
         with suppress(OSError):
             if now() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+                _remove_left_behind(store, path)
+
+
+def remove_of(store: Store, dead: Collection[str]) -> None:
+    """Take in what is new in the files of sessions, and remove them.
+
+    Args:
+        store: Where they are.
+        dead: The ids of sessions that died: one that lives begins another file.
+
+    Raises:
+        StoreError: the store could not be written.
+    """
+    for path in sorted((store.directory / FOLDER).glob(f"*{_SUFFIX}")):
+        if path.name.rpartition("-")[0] in dead:
+            with suppress(OSError):
                 _remove_left_behind(store, path)
 
 

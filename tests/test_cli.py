@@ -180,6 +180,33 @@ def test_runs_go_from_store_to_store(
     assert len(command("list", "--store", into, "--json").json) == 2
 
 
+def test_a_run_goes_through_a_pipe(
+    command: Command, store: Store, folder: Path
+) -> None:
+    """As other programs take a dash for it; no file has that name after."""
+    line = [sys.executable, "-m", "pytest_braintrust"]
+    export = [*line, "export", "main", "-o", "-", "--store", str(store.directory)]
+    written = subprocess.run(export, check=True, capture_output=True).stdout
+    into = str(folder / "other" / ".braintrust")
+    taken = subprocess.run(
+        [*line, "import", "-", "--store", into],
+        check=True,
+        capture_output=True,
+        input=written,
+    )
+    assert b"capitals/main-aaaa111: 3 rows from -" in taken.stdout
+    assert len(command("list", "--store", into, "--json").json) == 1
+    cut = subprocess.run(
+        [*line, "import", "-", "--store", into],
+        check=False,
+        capture_output=True,
+        input=written[: written.rindex(b"\n{")],
+    )
+    assert cut.returncode == 1
+    assert b"standard input: 2 rows, and its first line tells of 3" in cut.stderr
+    assert not Path("-").exists()
+
+
 def test_pull_and_push(suite: Suite, server: FakeBraintrust, tmp_path: Path) -> None:
     """What one machine pushes another one pulls, and shows the same."""
     suite.write(test_geo=CAPITALS).run("--braintrust-project=capitals")

@@ -24,6 +24,9 @@ _YEAR = 300 * 24 * 3600
 #: Where commands are added.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
+#: Names what goes through a pipe, where a file is named.
+STREAM = Path("-")
+
 #: How an experiment is asked for, for the help of every command that does.
 EXPERIMENT = (
     "a name, an id or a branch (its newest run), or what is unambiguous of them; "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
+    STREAM,
     Commands,
     add_command,
     opened_store,
@@ -42,7 +43,7 @@ def add_to(commands: Commands) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="the file; by default the rows are printed",
+        help="the file; by default, or for -, the rows are printed",
     )
 
 
@@ -50,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
     """Write the file."""
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
-        if given.output is None:
+        if given.output in {None, STREAM}:
             export_experiment(store, found, sys.stdout.buffer)
             return 0
         count = export_file(store, found, given.output)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from pytest_braintrust.cli.common import Commands, add_command, opened_store
+from pytest_braintrust.cli.common import STREAM, Commands, add_command, opened_store
 from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import Counter, as_json, say, warn
 from pytest_braintrust.errors import ExchangeError
-from pytest_braintrust.exchange import Imported, import_file
+from pytest_braintrust.exchange import Imported, import_file, import_rows
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust import rows.jsonl
   pytest-braintrust import shard-*.jsonl        several shards make one run
+  pytest-braintrust import - < rows.jsonl       as from any pipe
 """
+
+_FILES = "the files; - is what comes by standard input"
 
 
 def add_to(commands: Commands) -> None:
@@ -30,7 +34,7 @@ def add_to(commands: Commands) -> None:
         "one run, from several machines, make one run.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the files")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -57,6 +61,9 @@ def run(given: argparse.Namespace) -> int:
 def _imported(store: Store, path: Path) -> Imported:
     counter = Counter(f"reading {path.name}:")
     try:
+        if path == STREAM:
+            given = sys.stdin.buffer
+            return import_rows(store, given, "standard input", on_progress=counter.add)
         return import_file(store, path, on_progress=counter.add)
     finally:
         counter.clear()

@@ -159,6 +159,10 @@ def test_runs_go_from_store_to_store(
 ) -> None:
     """By `export` and `import`, and a wrong file stops only itself."""
     assert command("export", "main", "-o", "a.jsonl").status == 0
+    for printed in ((), ("-o", "-")):
+        said = command("export", "topic", "--json", *printed)
+        assert (said.status, said.out) == (2, "")
+        assert "--json tells of a file that was written: name it with -o" in said.err
     told = command("export", "topic", "-o", "b.jsonl", "--json").json
     assert told["rows"] == 3
     Path("wrong.jsonl").write_text("{}\n")

@@ -15,6 +15,7 @@ from pytest_braintrust.cli.common import (
 )
 from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import as_json, say
+from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.exchange import export_experiment, export_file
 from pytest_braintrust.naming import resolve
 from pytest_braintrust.words import a_number
@@ -49,9 +50,13 @@ def add_to(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the file."""
+    printed = given.output in {None, STREAM}
+    if printed and given.json:
+        msg = "--json tells of a file that was written: name it with -o"
+        raise SettingsError(msg)
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
-        if given.output in {None, STREAM}:
+        if printed:
             export_experiment(store, found, sys.stdout.buffer)
             return 0
         count = export_file(store, found, given.output)

@@ -153,6 +153,27 @@ def test_history_has_a_line_a_run_and_a_chart(store: Store, command: Command) ->
     assert command("history").out.startswith("other in project q\n")
 
 
+def test_runs_that_were_cut_short_are_marked(store: Store, command: Command) -> None:
+    """They are no baselines, and their means are of a part."""
+    told = scored("exact", [1.0])
+    counts = {"collected": 10, "passed": 7, "failed": 1, "not_run": 2}
+    store_run(store, told, name="at-the-first", exit_status=1, counts=counts)
+    store_run(store, told, name="stopped", exit_status=2, counts=counts)
+    whole = {"collected": 10, "passed": 8, "failed": 2}
+    store_run(store, told, name="failed", exit_status=1, counts=whole)
+    _, failed, stopped, first = command("list").out.splitlines()
+    assert "7/10 cut short " in first
+    assert "7/10 cut short " in stopped
+    assert "8/10 " in failed
+    assert "cut short" not in failed
+    *_, first, stopped, failed = (
+        line for line in command("history").out.splitlines() if "●" in line
+    )
+    assert first.endswith("cut short")
+    assert stopped.endswith("interrupted")
+    assert "cut short" not in failed
+
+
 def test_history_of_a_branch_is_of_the_project_that_ran_on_it_last(
     store: Store, command: Command
 ) -> None:

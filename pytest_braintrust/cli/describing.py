@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from pytest_braintrust.baseline import ENDED
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import RowCounts, ScoreSummary, StoredExperiment
+
+#: Of a run that ended before its tests had: it is no baseline.
+CUT_SHORT = "cut short"
 
 
 def as_plain(store: Store, each: StoredExperiment) -> dict[str, Any]:
@@ -66,11 +70,18 @@ def scores_text(scores: list[ScoreSummary]) -> str:
 
 
 def passed_text(each: StoredExperiment) -> str:
-    """How many of the tests passed."""
+    """How many of the tests passed, and whether all of them ran."""
     if each.finished_at is None:
         return "unfinished"
     passed = each.tests.get("passed", 0) + each.tests.get("xpassed", 0)
-    return f"{passed:,}/{each.tests.get('collected', 0):,}"
+    mark = f" {CUT_SHORT}" if is_cut_short(each) else ""
+    return f"{passed:,}/{each.tests.get('collected', 0):,}{mark}"
+
+
+def is_cut_short(each: StoredExperiment) -> bool:
+    """Whether a run ended before all its tests had run."""
+    ended = each.exit_status in {None, *ENDED}
+    return not ended or bool(each.tests.get("not_run"))
 
 
 def tests_text(tests: Mapping[str, int]) -> str:

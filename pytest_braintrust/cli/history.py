@@ -184,6 +184,8 @@ def _status(each: _Point) -> str:
     """What is to be known of a run before its means are believed."""
     errored = each.measures.errored
     status = _STATUS.get(each.run.exit_status, "broken")
+    if not status and describing.is_cut_short(each.run):
+        return describing.CUT_SHORT
     return status or (f"{errored:,} errored" if errored else "")
 
 

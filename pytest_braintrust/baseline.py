@@ -191,8 +191,14 @@ def of_stored(
 
 def is_whole(run: StoredExperiment) -> bool:
     """Whether a run ended by itself and ran all that it was to run."""
-    cut_short = run.exit_status not in ENDED or run.tests.get("not_run", 0)
-    return not cut_short and SELECTED not in run.metadata
+    ended = run.exit_status is not None and not is_cut_short(run)
+    return ended and SELECTED not in run.metadata
+
+
+def is_cut_short(run: StoredExperiment) -> bool:
+    """Whether a run is known to have ended before all its tests had run."""
+    ended = run.exit_status in {None, *ENDED}
+    return not ended or bool(run.tests.get("not_run"))
 
 
 def pick(

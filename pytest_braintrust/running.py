@@ -150,10 +150,9 @@ class Recorder:
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        running = self._running
-        if running is None or running.item is not item or running.recording.forked:
+        recording = self._recording_of(item)
+        if recording is None or recording.forked:
             return report
-        recording = running.recording
         with recording.lock:
             if recording.saw(report):
                 self._tell(item, recording, report)

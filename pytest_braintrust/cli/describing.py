@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from pytest_braintrust.baseline import ENDED
+from pytest_braintrust.baseline import is_cut_short
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import RowCounts, ScoreSummary, StoredExperiment
@@ -76,12 +76,6 @@ def passed_text(each: StoredExperiment) -> str:
     passed = each.tests.get("passed", 0) + each.tests.get("xpassed", 0)
     mark = f" {CUT_SHORT}" if is_cut_short(each) else ""
     return f"{passed:,}/{each.tests.get('collected', 0):,}{mark}"
-
-
-def is_cut_short(each: StoredExperiment) -> bool:
-    """Whether a run ended before all its tests had run."""
-    ended = each.exit_status in {None, *ENDED}
-    return not ended or bool(each.tests.get("not_run"))
 
 
 def tests_text(tests: Mapping[str, int]) -> str:

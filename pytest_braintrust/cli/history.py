@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_braintrust.baseline import is_cut_short
 from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.choosing import (
     add_choosing_options,
@@ -184,7 +185,7 @@ def _status(each: _Point) -> str:
     """What is to be known of a run before its means are believed."""
     errored = each.measures.errored
     status = _STATUS.get(each.run.exit_status, "broken")
-    if not status and describing.is_cut_short(each.run):
+    if not status and is_cut_short(each.run):
         return describing.CUT_SHORT
     return status or (f"{errored:,} errored" if errored else "")
 

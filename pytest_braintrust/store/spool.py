@@ -164,7 +164,7 @@ def take_in_all(store: Store) -> None:
     Raises:
         StoreError: a file could not be read, or the store not be written.
     """
-    for path in sorted((store.directory / FOLDER).glob(f"*{_SUFFIX}")):
+    for path in _files(store):
         take_in(store, path)
         with suppress(OSError):
             if now() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
@@ -181,10 +181,14 @@ def remove_of(store: Store, dead: Collection[str]) -> None:
     Raises:
         StoreError: the store could not be written.
     """
-    for path in sorted((store.directory / FOLDER).glob(f"*{_SUFFIX}")):
+    for path in _files(store):
         if path.name.rpartition("-")[0] in dead:
             with suppress(OSError):
                 _remove_left_behind(store, path)
+
+
+def _files(store: Store) -> list[Path]:
+    return sorted((store.directory / FOLDER).glob(f"*{_SUFFIX}"))
 
 
 def take_in_left(store: Store) -> None:

@@ -154,7 +154,9 @@ def _unusable(run: StoredExperiment, subject: Subject) -> str:
         return "it began after the run that is compared"
     if run.exit_status is None:
         return "it has not finished"
-    return "" if is_whole(run) else "it did not run all that it was to run"
+    if is_cut_short(run):
+        return "it did not run all that it was to run"
+    return "" if is_whole(run) else "it ran only tests that had got worse"
 
 
 def of_stored(

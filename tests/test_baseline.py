@@ -232,6 +232,7 @@ def test_a_named_run_that_cannot_be_used_says_why(
     stopped = repo.run("stopped", exit_status=2)
     repo.run("half", exit_status=1, counts={"not_run": 3})
     repo.run("killed", exit_status=None)
+    repo.run("again", metadata={baseline.SELECTED: "regressed"})
     looked_at = repo.run("looked at")
     repo.run("later")
 
@@ -245,6 +246,7 @@ def test_a_named_run_that_cannot_be_used_says_why(
         stopped.id: "stopped is no baseline: it did not run all",
         "half": "half is no baseline: it did not run all that it was to run",
         "killed": "killed is no baseline: it has not finished",
+        "again": "again is no baseline: it ran only tests that had got worse",
         "looked at": "looked at is no baseline: it is the run itself",
         "later": "later is no baseline: it began after the run that is compared",
     }

@@ -16,7 +16,8 @@ from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.reports import compared, sides, worst
 from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
-from pytest_braintrust.reports.scales import scale_for
+from pytest_braintrust.reports.scales import means, scale_for
+from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.connection import Store, open_store
 
 LONG = "answer_relevancy_of_the_retrieved_context"
@@ -197,6 +198,28 @@ def test_amounts_have_a_scale_in_words(amount: float, unit: str) -> None:
     scale = scale_for("cost", amount)
     assert scale.unit == unit
     assert len(scale.show(amount, "+")) <= 6
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (0.0, "0"),
+        (0.0174, "0.0174"),
+        (-0.00123456, "-0.001235"),
+        (0.99999, "1"),
+        (314.5, "314.5"),
+        (20.0, "20"),
+        (12_345.6, "12,346"),
+        (3e-7, "3.000e-07"),
+        (4e15, "4.000e+15"),
+    ],
+)
+def test_means_in_a_line_are_written_as_people_write_them(
+    amount: float, shown: str
+) -> None:
+    """A cost of $0.0174 is no "17.40 thousandths" where no column asks for it."""
+    found = Estimate(tests=3, mean=amount, standard_error=None, interval=None)
+    assert means({"cost": found}) == f"cost {shown}"
 
 
 def test_metrics_name_the_better_direction_and_their_unit(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ _AMOUNTS = (
     (1e-4, 1e-3, "thousandths"),
     (0.0, 1e-6, "millionths"),
 )
+#: Amounts beyond are written with a power of ten.
+_LEAST_PLAIN, _MOST_PLAIN = 1e-6, 1e15
 #: Digits beside the point for numbers below that.
 _DECIMALS = ((10.0, 3), (100.0, 2), (1_000.0, 1))
 
@@ -51,7 +54,7 @@ def scale_of(measure: Measure) -> Scale:
 
 def scale_for(name: str, largest: float) -> Scale:
     """The scale of a metric whose numbers are up to `largest`."""
-    timed = name in _SECONDS or name.endswith("_duration")
+    timed = _is_time(name)
     units = _TIMES if timed else _AMOUNTS
     if not largest:
         return Scale(unit="s" if timed else "")
@@ -59,6 +62,10 @@ def scale_for(name: str, largest: float) -> Scale:
     scaled = largest / factor
     decimals = next((d for below, d in _DECIMALS if scaled < below), 0)
     return Scale(factor, unit, decimals)
+
+
+def _is_time(name: str) -> bool:
+    return name in _SECONDS or name.endswith("_duration")
 
 
 def described(name: str, scale: Scale) -> str:
@@ -76,5 +83,18 @@ def means(metrics: Mapping[str, Estimate]) -> str:
 
 
 def _mean(name: str, mean: float) -> str:
+    """A mean in a sentence, where no column has to be kept."""
+    if not _is_time(name):
+        return _plain(mean)
     scale = scale_for(name, abs(mean))
-    return f"{scale.show(mean)} {scale.unit}".rstrip()
+    return f"{scale.show(mean)} {scale.unit}"
+
+
+def _plain(number: float) -> str:
+    """An amount to four digits, and whole ones to the last."""
+    size = abs(number)
+    if size and not _LEAST_PLAIN <= size < _MOST_PLAIN:
+        return f"{number:.3e}"
+    places = 3 - math.floor(math.log10(size)) if size else 0
+    text = f"{number:,.{max(0, places)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -200,13 +200,45 @@ def test_rounded_differences_have_nearly_the_exact_p_value(draw: str) -> None:
         else getattr(generator, draw)(size=20)
     )
     differences = sizes * generator.choice([1, 1, 1, -1], size=20)
+    result = of(differences.tolist())
+    assert result.method == "rounded"
+    exact = every_pattern(differences.tolist())
+    assert result.p_value == pytest.approx(exact, rel=5e-3)
+
+
+def every_pattern(differences: Sequence[float]) -> float:
+    """The p-value of the sign flips, by all patterns of signs."""
+    sizes = np.abs(differences)
     sums = sizes[:1]
     for each in sizes[1:]:
         sums = np.concatenate([sums + each, sums - each])
-    exact = np.mean(np.abs(sums) >= abs(differences.sum()) * (1 - 1e-12))
-    result = of(differences.tolist())
+    return float(np.mean(np.abs(sums) >= abs(math.fsum(differences)) * (1 - 1e-12)))
+
+
+def test_one_large_difference_does_not_make_the_small_ones_evidence() -> None:
+    """Where all sums lie close together in two heaps, as far as rounding goes."""
+    small = [-1.00e-5 - i * 1e-8 for i in range(12)]
+    small += [1.00e-5 + i * 1.3e-8 for i in range(8)]
+    differences = [-1.0, *small]
+    result = of(differences)
     assert result.method == "rounded"
-    assert result.p_value == pytest.approx(exact, rel=5e-3)
+    assert every_pattern(differences) == pytest.approx(0.165, abs=5e-4)
+    # The small ones are less than a step; what is left of them has no direction.
+    assert result.p_value is not None
+    assert result.p_value > 0.1
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e5, 2e5])
+def test_a_test_that_hung_once_cries_wolf_no_more_often(outlier: float) -> None:
+    """Durations of a second or so, one of which took minutes."""
+    generator = random.Random(7)
+    found = 0
+    for _ in range(300):
+        jitter = [generator.gauss(0.0, 1.0) for _ in range(39)]
+        p = of([outlier, *jitter]).p_value
+        assert p is not None
+        found += p < 0.05
+    assert found <= 0.05 * 300 + 3 * math.sqrt(0.05 * 0.95 * 300)
 
 
 def test_a_difference_too_small_for_the_grid_does_no_harm() -> None:
@@ -226,8 +258,8 @@ def test_all_in_one_direction_is_the_smallest_p_value_there_is(seed: int) -> Non
 
 def test_a_unit_that_does_not_divide_all_differences_is_none() -> None:
     """Noise just below the tolerance leads Euclid's algorithm to one that is off."""
-    assert flips._common_unit([34.0, 4849.0000001146855]) is None
-    assert flips._common_unit([34.0, 4849.0]) == 1.0
+    assert flips._common_unit([34.0, 4849.0000001146855], 0.1) is None
+    assert flips._common_unit([34.0, 4849.0], 0.1) == 1.0
 
 
 # The corners

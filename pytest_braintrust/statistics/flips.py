@@ -9,9 +9,9 @@ from pytest_braintrust.statistics.numbers import NOISE, Method
 
 #: 2**15 sums: a few milliseconds.
 ENUMERATED_AT_MOST = 16
-#: Steps from no change to all changes in one direction; 2**15 by 200 tests is an
-#: integer of 0.8 MB and some 20 ms.
-GRID = 2**15
+#: Bits of the table of counts, which has a number of one bit more than there are
+#: differences for each step of their sum: 1 MB and some 20 ms.
+_TABLE_BITS = 2**23
 
 
 def sign_flips(differences: Sequence[float]) -> tuple[float, Method]:
@@ -19,28 +19,29 @@ def sign_flips(differences: Sequence[float]) -> tuple[float, Method]:
 
     Exact where the differences are whole multiples of a unit, as those of pass/fail
     scores, marks and their means over trials are, and for a few differences of any
-    kind. Else they are rounded to `GRID` steps of their sum; the p-value is then off
-    by less than a thousandth of itself as a rule, where a Monte Carlo test of ten
-    thousand draws is off by a twentieth.
+    kind. Else they are rounded to steps of which their sum has 40,000 or more, and
+    the rounded ones are tested: that is a sign-flip test too, so it calls noise a
+    change as rarely as the exact one.
     """
-    observed = abs(math.fsum(differences))
-    sizes = sorted(map(abs, differences))
+    sizes = [abs(each) for each in differences]
     if not sizes:
         return 1.0, "exact"
-    unit = _common_unit(sizes)
-    if unit is not None:
-        return _shifted(sizes, observed, unit), "exact"
-    if len(sizes) <= ENUMERATED_AT_MOST:
-        return _enumerated(sizes, observed), "exact"
-    return _shifted(sizes, observed, math.fsum(sizes) / GRID), "rounded"
+    step = math.fsum(sizes) * (len(sizes) + 1) / _TABLE_BITS
+    unit = _common_unit(sorted(sizes), step)
+    if unit is None and len(sizes) <= ENUMERATED_AT_MOST:
+        return _enumerated(sizes, abs(math.fsum(differences))), "exact"
+    # The observed sum from what is tested: of unrounded differences it might lie
+    # beyond all patterns of the rounded ones.
+    steps = [round(each / (unit or step)) for each in differences]
+    return _shifted(steps), "exact" if unit else "rounded"
 
 
-def _common_unit(sizes: Sequence[float]) -> float | None:
+def _common_unit(sizes: Sequence[float], finest: float) -> float | None:
     """The largest unit that all sizes are multiples of, by Euclid's algorithm.
 
-    None where it would be finer than the grid: they have none, then.
+    None where it would be finer than `finest`: they have none, then.
     """
-    noise, finest = NOISE * max(sizes), math.fsum(sizes) / GRID
+    noise = NOISE * max(sizes)
     unit = sizes[0]
     for each in dict.fromkeys(sizes):
         rest = each
@@ -61,7 +62,7 @@ def _enumerated(sizes: Sequence[float], observed: float) -> float:
     return sum(abs(each) >= reached for each in sums) / len(sums)
 
 
-def _shifted(sizes: Sequence[float], observed: float, unit: float) -> float:
+def _shifted(steps: Sequence[int]) -> float:
     """Count the patterns by their sum, with one integer as the table of counts.
 
     The table's digits, of `width` bits, are the numbers of patterns whose positive
@@ -69,12 +70,11 @@ def _shifted(sizes: Sequence[float], observed: float, unit: float) -> float:
     shifts that part or does not. The last sum of digits is a remainder, as that of
     decimal digits is by 9.
     """
-    width = len(sizes) + 1
-    steps = [round(each / unit) for each in sizes]
+    width = len(steps) + 1
     counts = 1
     for each in steps:
-        counts += counts << (width * each)
-    # sum = 2 · positive part − all; a quarter step is beyond any float noise.
-    least = math.ceil((sum(steps) + observed / unit) / 2 - 0.25)
+        counts += counts << (width * abs(each))
+    # sum = 2 · positive part − all
+    least = (sum(map(abs, steps)) + abs(sum(steps))) // 2
     as_far = (counts >> (width * least)) % ((1 << width) - 1)
-    return min(1.0, max(1, as_far) / (1 << (len(sizes) - 1)))
+    return min(1.0, as_far / (1 << (len(steps) - 1)))

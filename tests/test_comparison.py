@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_answer(bt_score, number):
 """
 
 
-def written(*answers: float) -> str:
+def written(*answers: float | None) -> str:
     return SUITE.format(answers=", ".join(map(str, answers)))
 
 
@@ -67,6 +68,26 @@ def test_another_number_of_workers_is_told(
     ran = suite.run("-p", XDIST, *arguments)
     assert ran.status == 0
     assert (told in ran.section) is ("→" in told)
+
+
+def test_a_score_that_got_lost_is_told_everywhere(suite: Suite) -> None:
+    """In the summary, its files and `diff`: what was not measured did not stay."""
+    suite.write(test_a=written(*[1] * 9)).run()
+    ran = suite.write(test_a=written(*[1] * 7, None, None)).run(
+        "--braintrust-markdown=own.md", "--braintrust-json=own.json"
+    )
+    unscored = "2 of 9 rows got no score; by outcome: 2 passed"
+    lost = ["exact: in 7 of the 9 tests in both runs", "no longer scored: exact in 2"]
+    markdown = (suite.folder / "own.md").read_text(encoding="utf-8")
+    for text in (ran.section, markdown, suite.cli("diff").out):
+        assert all(each in text for each in lost)
+    assert unscored in ran.section
+    assert unscored in markdown
+    told = json.loads((suite.folder / "own.json").read_text(encoding="utf-8"))
+    (experiment,) = told["experiments"]
+    assert experiment["unscored"] == {"passed": 2}
+    measures = experiment["comparison"]["measures"]
+    assert [(e["tests"], e["tests_lost"]) for e in measures] == [(7, 2), (9, 0), (9, 0)]
 
 
 def test_one_test_that_changed_is_no_evidence(suite: Suite) -> None:

@@ -123,6 +123,38 @@ def test_many_scores_are_told_in_one_sentence(store: Store) -> None:
     ]
 
 
+def test_a_score_that_tests_lost_is_no_quiet_thing(store: Store) -> None:
+    """The headline claims the tests that were compared, and the others are told of."""
+    then = [Told(f"test_{i}", {"exact": float(i < 8)}) for i in range(20)]
+    now = [Told(f"test_{i}", {"exact": 1.0} if i < 8 else {}) for i in range(20)]
+    found = judged(store, then, now)
+    told = lines(found)
+    assert told[0] == "no change: no score of 8 to 20 tests moved"
+    assert "exact: in 8 of the 20 tests in both runs" in told
+    assert "no longer scored: exact in 12 tests" in told
+    assert found.comparison is not None
+    assert [each.lost for each in found.comparison.measures] == [12, 0, 0]
+
+
+def test_a_score_of_some_tests_alone_is_told_with_how_many(store: Store) -> None:
+    """Nothing is lost where it was never there, nor where a test errored."""
+    then = [Told(f"test_{i}", {"exact": 1.0}) for i in range(20)]
+    then += [Told(f"other_{i}", {"tone": 1.0}) for i in range(20)]
+    now = [Told("test_0", outcome="errored"), *then[1:]]
+    told = lines(judged(store, then, now))
+    assert told[0] == "no change: no score of 19 to 39 tests moved"
+    assert "exact: in 19 of the 40 tests in both runs" in told
+    assert "tone: in 20 of the 40 tests in both runs" in told
+    assert not any(line.startswith(("pass: ", "no longer")) for line in told)
+
+
+def test_many_scores_of_some_tests_are_told_in_one_line(store: Store) -> None:
+    """As a suite of many kinds of test has them."""
+    rows = [Told(f"test_{i}", {f"score_{i % 5}": 1.0}) for i in range(14)]
+    told = lines(judged(store, rows, rows))
+    assert "5 scores: in 2 to 3 of the 14 tests in both runs" in told
+
+
 def test_errored_new_gone_and_renamed_tests_are_counted(store: Store) -> None:
     """And the means over all tests are told where they are other ones."""
     then = [*scored("exact", [1.0] * 30), Told("test_old", {"exact": 1}, input="x")]

@@ -60,6 +60,7 @@ class Measure:
         verdict: By `p_value`.
         sensitivity: What would be seen at this number of tests, and what it takes,
             at the level that the correction leaves.
+        lost: How many tests measured it then, and did not now, though they ran.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Measure:
     p_value: float | None
     verdict: Verdict
     sensitivity: Sensitivity
+    lost: int = 0
 
     @property
     def improved(self) -> int:
@@ -130,6 +132,8 @@ class RunComparison:
     measures: tuple[Measure, ...]
     #: Tests in both runs, renamed ones counted.
     shared: int
+    #: Those of them that errored in neither.
+    measured: int
     new: tuple[str, ...]
     #: In the baseline alone: taken away, or not run now.
     gone: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -72,6 +72,7 @@ def compare(
         head=facts_of(head),
         measures=seen.measures(),
         shared=seen.shared,
+        measured=seen.measured,
         new=tuple(each.nodeid for each in unpaired.new),
         gone=tuple(each.nodeid for each in unpaired.gone),
         renamed=tuple(seen.renamed),
@@ -144,12 +145,15 @@ class _Seen:
     then: _Side = field(default_factory=_Side)
     now: _Side = field(default_factory=_Side)
     shared: int = 0
+    measured: int = 0
     #: The scores that tests of both runs had then, and the metrics.
     expected: dict[str, object] = field(default_factory=dict)
     expected_metrics: dict[str, object] = field(default_factory=dict)
     counted: Counted = field(default_factory=Counted)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     changes: list[TestChange] = field(default_factory=list)
+    #: By score, how many tests had it then and, though they ran, not now.
+    lost: Counter[str] = field(default_factory=Counter)
     _scores: dict[str, PairedAccumulator] = field(
         default_factory=lambda: defaultdict(PairedAccumulator)
     )
@@ -159,19 +163,29 @@ class _Seen:
 
     def add(self, pair: Pair) -> None:
         self.shared += 1
+        self.measured += not (pair.then.errored or pair.now.errored)
         self.expected.update(pair.then.scores)
         self.expected_metrics.update(pair.then.metrics)
         self.counted.add(pair)
         if pair.renamed:
             self.renamed.append((pair.then.nodeid, pair.now.nodeid))
-        for name, now in pair.now.scores.items():
-            then = pair.then.scores.get(name)
-            if then is not None and self._scores[name].add(then, now):
-                self.changes.append(_change(pair, name))
+        self._add_scores(pair)
         for name, now in pair.now.metrics.items():
             then = pair.then.metrics.get(name)
             if then is not None:
                 self._metrics[name].add(then, now)
+
+    def _add_scores(self, pair: Pair) -> None:
+        both = 0
+        for name, now in pair.now.scores.items():
+            then = pair.then.scores.get(name)
+            if then is None:
+                continue
+            both += 1
+            if self._scores[name].add(then, now):
+                self.changes.append(_change(pair, name))
+        if both < len(pair.then.scores) and not pair.now.errored:
+            self.lost.update(pair.then.scores.keys() - pair.now.scores.keys())
 
     def not_run(self) -> tuple[str, ...]:
         """What only tests had then that have no row now."""
@@ -215,6 +229,7 @@ class _Seen:
             p_value=judged.p_value,
             verdict=verdict if measurable else "not measurable",
             sensitivity=statistics.sensitivity(numbers, alpha=judged.level),
+            lost=self.lost[name] if kind == "score" else 0,
         )
 
 

@@ -73,9 +73,7 @@ def headline(comparison: RunComparison) -> Line:
     if overall == "not measurable":
         return Line(f"not measurable: {unmeasurable(comparison)}", style)
     if overall == "same":
-        return Line(
-            f"no change: no score of {a_number(comparison.shared, 'test')} moved", style
-        )
+        return Line(f"no change: no score of {_compared(comparison)} moved", style)
     if overall == "no evidence":
         return Line("no evidence of a change: what moved is within noise", style)
     regressed = _with(comparison, "regressed")
@@ -87,6 +85,13 @@ def headline(comparison: RunComparison) -> Line:
         if names
     ]
     return Line(f"{mark}{overall}: {', '.join(parts)}", style)
+
+
+def _compared(comparison: RunComparison) -> str:
+    """How many tests the scores were compared in."""
+    counts = {each.numbers.tests for each in comparison.scores}
+    most = a_number(max(counts), "test")
+    return most if len(counts) == 1 else f"{min(counts):,} to {most}"
 
 
 def _with(comparison: RunComparison, verdict: Verdict) -> list[str]:
@@ -119,9 +124,18 @@ def words(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterator[
     """What the table means, which tests it is about, and what was changed."""
     yield Line(_counts(comparison))
     yield from _over_all(comparison, alone)
+    yield from _in_part(comparison)
     yield from _renamed(comparison)
-    if comparison.scores_gone:
-        yield Line(f"no longer scored: {_named(comparison.scores_gone)}", "yellow")
+    lost = [
+        *comparison.scores_gone,
+        *(
+            f"{e.name} in {a_number(e.lost, 'test')}"
+            for e in comparison.scores
+            if e.lost
+        ),
+    ]
+    if lost:
+        yield Line(f"no longer scored: {_named(lost)}", "yellow")
     yield from _within_noise(comparison)
     yield from what_changed(comparison)
 
@@ -158,6 +172,19 @@ def _over_all(
         yield Line(
             f"over all {a_number(comparison.now.tests, 'test')}: {', '.join(other)}"
         )
+
+
+def _in_part(comparison: RunComparison) -> Iterator[Line]:
+    """The scores that not all tests have in both runs: of the others they say nothing."""
+    some = [e for e in comparison.scores if e.numbers.tests < comparison.measured]
+    of = f"of the {a_number(comparison.shared, 'test')} in both runs"
+    if len(some) > _NAMED:
+        counts = [each.numbers.tests for each in some]
+        shown = _from_to(f"{min(counts):,}", f"{max(counts):,}")
+        yield Line(f"{len(some)} scores: in {shown} {of}")
+        return
+    for each in some:
+        yield Line(f"{name_of(each.name)}: in {each.numbers.tests:,} {of}")
 
 
 def _renamed(comparison: RunComparison) -> Iterator[Line]:
@@ -212,9 +239,12 @@ def _range(quiet: Sequence[Measure]) -> str:
     text = f"{len(quiet)} scores are within noise"
     if not sizes:
         return text
-    least, most = f"{min(sizes):.2g}", f"{max(sizes):.2g}"
-    size = least if least == most else f"{least} to {most}"
+    size = _from_to(f"{min(sizes):.2g}", f"{max(sizes):.2g}")
     return f"{text}; a difference of about {size} would be seen"
+
+
+def _from_to(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
 
 
 def what_changed(comparison: RunComparison) -> Iterator[Line]:

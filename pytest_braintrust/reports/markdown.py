@@ -13,7 +13,7 @@ from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span, uncompared
-from pytest_braintrust.reports.terminal import tests_text, trials_texts
+from pytest_braintrust.reports.terminal import tests_text, trials_texts, unscored_text
 from pytest_braintrust.reports.worst import beside, losses
 from pytest_braintrust.words import a_number
 
@@ -72,6 +72,8 @@ def _experiment(each: ExperimentReport) -> Iterator[str]:
         yield from _alone(judged)
     else:
         yield from _beside(judged, judged.comparison)
+    if unscored := unscored_text(each):
+        yield f"- unscored: {_text(unscored)}"
     for text in trials_texts(judged.measures.trials):
         yield f"- trials: {_text(text)}"
 

@@ -155,9 +155,7 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from _scores(each.scores, width)
         if judged is not None and judged.measures.metrics:
             yield _labelled("metrics", means(judged.measures.metrics))
-    if each.unscored:
-        parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
-        text = f"{_unscored(each)} got no score; by outcome: {', '.join(parts)}"
+    if text := unscored_text(each):
         yield _labelled("unscored", text, "yellow")
     if judged is not None:
         label = "trials"
@@ -175,6 +173,14 @@ def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
     for each in scores:
         name = padded(fitted(plain(each.name), column), column)
         yield Line(f"  {name}  {each.mean:>6.3f}  {each.count:>6}", long="left")
+
+
+def unscored_text(each: ExperimentReport) -> str:
+    """How many rows have no score that says more than the outcome; "" for none."""
+    parts = [f"{each.unscored[o]} {o}" for o in OUTCOMES if o in each.unscored]
+    if not parts:
+        return ""
+    return f"{_unscored(each)} got no score; by outcome: {', '.join(parts)}"
 
 
 def _unscored(each: ExperimentReport) -> str:

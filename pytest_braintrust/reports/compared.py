@@ -162,16 +162,15 @@ def _over_all(
 ) -> Iterator[Line]:
     """The means of all tests, where those of the shared ones are other numbers."""
     shared = {each.name: f"{each.numbers.now or 0:.3f}" for each in comparison.scores}
-    whole = {
-        name: f"{found.mean:.3f}"
+    other = [
+        f"{name_of(name)} {found.mean:.3f} in {found.tests:,}"
         for name, found in alone.items()
-        if found.mean is not None and name in shared
-    }
-    other = [f"{name_of(n)} {mean}" for n, mean in whole.items() if mean != shared[n]]
+        if name in shared
+        and found.mean is not None
+        and f"{found.mean:.3f}" != shared[name]
+    ]
     if other:
-        yield Line(
-            f"over all {a_number(comparison.now.tests, 'test')}: {', '.join(other)}"
-        )
+        yield Line(f"over all tests that have the score: {', '.join(other)}")
 
 
 def _in_part(comparison: RunComparison) -> Iterator[Line]:

@@ -123,7 +123,7 @@ class Recording:
         """Whether the test logged a word or opened a row in this attempt."""
         return bool(self.said) or bool(self.parts)
 
-    def begin(self) -> None:
+    def begin(self, at: float) -> None:
         """Start the first attempt, or set the one before aside as an attempt."""
         with self.lock:
             if self.started:
@@ -135,18 +135,22 @@ class Recording:
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
             self.pid, self.phase = CURRENT.pid, "setup"
-            self.start = now()
+            self.start = at
 
-    def enter_body(self) -> None:
+    def enter_body(self, at: float) -> None:
         """Note that the test's own body starts: its time is the row's."""
         with self.lock:
-            self.start, self.phase = now(), "call"
+            self.start, self.phase = at, "call"
 
-    def leave_body(self, raised: BaseException | None) -> None:
+    def leave_body(self, at: float, raised: BaseException | None) -> None:
         """Note the end of the body. Plugins that rerun a test report only the last."""
         with self.lock:
-            self.end, self.raised, self.phase = now(), raised, ""
+            self.end, self.raised, self.phase = at, raised, ""
             self.trace = None if raised is None else raised.__traceback__
+
+    def enter_teardown(self) -> None:
+        """Note that the test is taken down."""
+        self.phase = "teardown"
 
     def saw(self, report: PhaseReport) -> bool:
         """Note a report; answers whether it is a phase's, and not a subtest's in it.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 
 import pytest
 
 from pytest_braintrust import cases, relay
+from pytest_braintrust.clocks import now
 from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.recorder import Recording
@@ -101,61 +103,79 @@ class Recorder:
     def pytest_runtest_protocol(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
-        if not cases.is_recorded(item, record_all=self._rules.record_all):
-            return (yield)
-        case = self._cases.case_of(item)
-        recording = Recording(case, self._worker, self._rules.infrastructure)
-        self._running = Running(item, recording)
-        token = RUNNING.set(self._running)
-        if self._way.running is not None:
-            self._tell_running(item, recording, self._way.running)
+        running = self._running = Running(item, self._record)
+        token = RUNNING.set(running)
+        if cases.is_recorded(item, record_all=self._rules.record_all):
+            running.asked()
         try:
             return (yield)
         finally:
             RUNNING.reset(token)
-            if recording.ended:
+            # They hold what the test raised, which holds the frames that hold them.
+            running.steps.clear()
+            recording = running.recording
+            if recording is None:
+                self._running = None
+            elif recording.ended:
                 self._let_go(item, recording)
+
+    def _record(self, running: Running) -> Recording:
+        """Start the recording of a test, with what it went through so far."""
+        case = self._cases.case_of(running.item)
+        recording = Recording(case, self._worker, self._rules.infrastructure)
+        for step, told in running.steps:
+            step(recording, *told)
+        if self._way.running is not None:
+            self._tell_running(running.item, recording, self._way.running)
+        return recording
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        recording = self._recording_of(item)
-        if recording is None:
+        running = self._running_of(item)
+        if running is None:
             return
-        recording.begin()
-        if recording.attempts and recording.on_log is not None:
+        running.went(Recording.begin, now())
+        recording = running.recording
+        if recording and recording.attempts and recording.on_log is not None:
             recording.on_log(recording)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        recording = self._recording_of(item)
-        if recording is None:
+        running = self._running_of(item)
+        if running is None:
             yield
             return
-        recording.enter_body()
+        running.went(Recording.enter_body, now())
         try:
             yield
         except BaseException as error:
-            recording.leave_body(error)
+            running.went(Recording.leave_body, now(), error)
             raise
-        recording.leave_body(None)
+        running.went(Recording.leave_body, now(), None)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        recording = self._recording_of(item)
-        if recording is not None:
-            recording.phase = "teardown"
+        running = self._running_of(item)
+        if running is not None:
+            running.went(Recording.enter_teardown)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        recording = self._recording_of(item)
-        if recording is None or recording.forked:
+        running = self._running_of(item)
+        if running is None:
             return report
-        with recording.lock:
-            if recording.saw(report):
-                self._tell(item, recording, report)
+        recording = running.recording
+        if recording is None:
+            # A copy, because plugins that rerun a test change the outcome of it.
+            kept = report if report.outcome == "passed" else copy(report)
+            running.went(Recording.saw, kept)
+        elif not recording.forked:
+            with recording.lock:
+                if recording.saw(report):
+                    self._tell(item, recording, report)
         return report
 
     def _tell(
@@ -177,16 +197,17 @@ class Recorder:
     def cut_off(self) -> Payload | None:
         """The rows of the test that was running when the run ended, if it has any."""
         running = self._running
-        if running is None or running.recording.ended:
+        recording = running.recording if running else None
+        if running is None or recording is None or recording.ended:
             return None
-        if not running.recording.said_anything and not running.recording.told:
+        if not recording.said_anything and not recording.told:
             return None
-        running.recording.cut_off()
-        return self._payload(running.item, running.recording, final=True)
+        recording.cut_off()
+        return self._payload(running.item, recording, final=True)
 
-    def _recording_of(self, item: pytest.Item) -> Recording | None:
+    def _running_of(self, item: pytest.Item) -> Running | None:
         running = self._running
-        return running.recording if running and running.item is item else None
+        return running if running is not None and running.item is item else None
 
     def _tell_running(
         self,
@@ -196,10 +217,10 @@ class Recorder:
     ) -> None:
         allowance = _Allowance()
 
-        def on_log(now: Recording) -> None:
+        def on_log(told: Recording) -> None:
             with allowance.taken() as granted:
                 if granted:
-                    tell(self._payload(item, now, final=False))
+                    tell(self._payload(item, told, final=False))
 
         recording.on_log = on_log
         on_log(recording)
@@ -207,8 +228,8 @@ class Recorder:
     def _let_go(self, item: pytest.Item, recording: Recording) -> None:
         """End the test; words of threads that outlive it still reach its row."""
 
-        def on_log(now: Recording) -> None:
-            self._way.late(self._payload(item, now, final=True))
+        def on_log(told: Recording) -> None:
+            self._way.late(self._payload(item, told, final=True))
 
         with recording.lock:
             recording.on_log = on_log

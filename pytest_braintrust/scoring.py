@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
     Any,
-    NamedTuple,
     NoReturn,
     SupportsFloat,
     TypeAlias,
@@ -46,16 +45,46 @@ FINDER = pytest.StashKey[Callable[["str | None"], Experiment]]()
 FindExperiment: TypeAlias = Callable[[], "Experiment | None"]
 
 
-class Running(NamedTuple):
-    """The test that is running, where it is recorded."""
+@dataclass(slots=True)
+class Running:
+    """The test that is running, and its recording once it has asked for one.
+
+    Which fixtures a test asks for by name while it runs is known then and not before.
+    Until it does, what it went through is noted and no more: most that never ask are
+    not evals.
+    """
 
     item: pytest.Item
-    recording: Recording
+    #: Makes the recording, with what the test went through so far.
+    record: Callable[[Running], Recording]
+    recording: Recording | None = None
+    #: Steps of a recording and what they were told, for one that is made later.
+    steps: list[tuple[Callable[..., object], tuple[object, ...]]] = field(
+        default_factory=list
+    )
+
+    def went(self, step: Callable[..., object], *told: object) -> None:
+        """Tell the recording of a step, now or when there is one.
+
+        Args:
+            step: A method of `Recording`.
+            told: What it is called with.
+        """
+        if self.recording is None:
+            self.steps.append((step, told))
+        else:
+            step(self.recording, *told)
+
+    def asked(self) -> Recording:
+        """The recording, made now if the test had not asked for one before."""
+        if self.recording is None:
+            self.recording = self.record(self)
+        return self.recording
 
     def find_experiment(self) -> Experiment:
         """The experiment that its row goes to."""
         find = self.item.config.stash[FINDER]
-        return find(self.recording.case.place.project)
+        return find(self.asked().case.place.project)
 
 
 # A fixture that knows its test by asking for `request` would cost every test a tenth
@@ -79,7 +108,7 @@ def parts_for_running() -> tuple[Recording | None, FindExperiment]:
     running = RUNNING.get()
     if running is None:
         return None, _no_experiment
-    return running.recording, running.find_experiment
+    return running.asked(), running.find_experiment
 
 
 def _no_experiment() -> None:

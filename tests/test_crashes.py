@@ -169,3 +169,29 @@ def test_dies(bt_score, worker_id):
         "test_dies": ["errored", "passed"],
         "test_lives": ["passed", "passed"],
     }
+
+
+LATE = """\
+import os
+
+def test_said(request):
+    request.getfixturevalue("bt_score")(output="half", scores={"exact": 1})
+    os._exit(3)
+
+def test_said_nothing(request):
+    request.getfixturevalue("bt_score")
+    os._exit(3)
+
+def test_not_asked(request): os._exit(3)
+"""
+
+
+def test_a_test_that_asks_while_it_runs_and_dies(spread: Suite) -> None:
+    """From then on it is recorded as any other."""
+    ran = spread.write(test_late=LATE).run("-n1", "--max-worker-restart=5")
+    assert ran.honest() == {"errored": 3}
+    assert told(ran) == {
+        "test_said": ("errored", {"exact": 1}),
+        "test_said_nothing": ("errored", {}),
+    }
+    assert ran.row("test_said")["output"] == "half"

@@ -131,3 +131,73 @@ def test_wrong(bt_score): raise KeyError
     }
     assert ran.row("test_limited")["scores"] == {}
     assert ran.honest() == {"failed": 1, "errored": 2}
+
+
+ASKED_LATE = """\
+import pytest
+
+@pytest.fixture
+def answer(request): return request.getfixturevalue("bt_score")
+
+@pytest.fixture
+def broken(answer):
+    answer(output="before")
+    raise RuntimeError("no database")
+
+@pytest.fixture
+def leaking():
+    yield
+    raise RuntimeError("still in use")
+
+@pytest.mark.parametrize("question", ["France"])
+def test_in_the_body(request, question):
+    request.getfixturevalue("bt_score")(output="Paris", scores={"exact": 1})
+def test_in_a_fixture(answer): answer(scores={"exact": 0.5})
+def test_span(request): request.getfixturevalue("braintrust_span").log(output="span")
+def test_failed(request):
+    request.getfixturevalue("bt_score")(scores={"exact": 0})
+    assert "Rome" == "Paris"
+def test_setup_errored(broken): pass
+def test_teardown_errored(answer, leaking): answer(scores={"exact": 0.5})
+def test_skipped(answer): pytest.skip("not today")
+def test_skipped_late(answer):
+    answer(output="half")
+    pytest.skip("not today")
+@pytest.mark.xfail
+def test_xfailed_late(request):
+    request.getfixturevalue("bt_score")(output="half")
+    assert False
+def test_not_asked(request): assert False
+def test_not_asked_either(leaking): pass
+"""
+
+
+def test_a_test_that_asks_while_it_runs_is_recorded(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """As one that names the fixture, however it ends, and no other is."""
+    ran = suite.write(test_late=ASKED_LATE).run_both(*plugin_args)
+    ran.honest()
+    told = {nodeid(each).split("::")[1]: outcome(each) for each in ran.rows()}
+    assert told == {
+        "test_in_the_body[France]": "passed",
+        "test_in_a_fixture": "passed",
+        "test_span": "passed",
+        "test_failed": "failed",
+        "test_setup_errored": "errored",
+        "test_teardown_errored": "errored",
+        "test_skipped_late": "skipped",
+        "test_xfailed_late": "xfailed",
+    }
+    row = ran.row("test_in_the_body[France]")
+    assert (row["input"], row["output"]) == ({"question": "France"}, "Paris")
+    assert row["scores"] == {"exact": 1, "pass": 1}
+    durations = row["metadata"]["pytest"]["durations"]
+    assert set(durations) == {"setup", "call", "teardown"}
+    # The body's time, as of any other: it began after the setup.
+    assert 0 <= row["metrics"]["start"] <= row["metrics"]["end"]
+    assert "assert 'Rome' == 'Paris'" in ran.row("test_failed")["error"]
+    broken = ran.row("test_setup_errored")
+    assert broken["output"] == "before"
+    assert "no database" in broken["error"]
+    assert "still in use" in ran.row("test_teardown_errored")["error"]

@@ -234,3 +234,45 @@ def test_it(bt_score, attempt):
     row = ran.row("test_it")
     assert row["output"] == 4
     assert attempts(row) == [("failed", {"pass": 0})] * 3
+
+
+LATE = """\
+def test_late(request, attempt):
+    assert attempt > 1, "before it asked"
+    request.getfixturevalue("bt_score")(output=attempt)
+    assert attempt == 3
+
+def test_setup(request, shaky_setup):
+    request.getfixturevalue("bt_score")(output="here")
+
+def test_asked_before(request, attempt):
+    if attempt == 1: request.getfixturevalue("bt_score")(output=attempt)
+    assert attempt == 3, f"attempt {attempt}"
+
+def test_never_asked(attempt): assert attempt == 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "option"),
+    [(RERUNFAILURES, "--reruns=2"), (RETRY, "--retries=2")],
+    ids=["rerunfailures", "retry"],
+)
+def test_a_test_that_asks_in_a_later_attempt(
+    suite: Suite, how: list[str], plugin: str, option: str
+) -> None:
+    """Its row tells of the attempts before it asked, and after."""
+    suite.with_plugins(plugin).write(conftest=COUNTING, test_late=LATE)
+    ran = suite.run(*how, option)
+    ran.honest()
+    late = ran.row("test_late")
+    assert (late["output"], late["scores"]) == (3, {"pass": 1})
+    assert attempts(late) == [("failed", {"pass": 0})] * 2
+    first = late["metadata"]["pytest"]["attempts"][0]
+    assert "before it asked" in first["error"]
+    again = ran.row("test_asked_before")
+    assert (again["output"], again["scores"]) == (None, {"pass": 1})
+    assert attempts(again) == [("failed", {"pass": 0})] * 2
+    if plugin == RERUNFAILURES:
+        assert attempts(ran.row("test_setup")) == [("errored", {})]
+    assert len(ran.rows()) == 2 + (plugin == RERUNFAILURES)

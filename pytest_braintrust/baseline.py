@@ -7,7 +7,7 @@ what is known of each run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -72,7 +72,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Past(Generic[T]):
-    """A run that ended by itself, as the rules see it."""
+    """A run as the rules see it."""
 
     candidate: Candidate[T]
     #: Whether it ran on changes that its commit has not.
@@ -81,6 +81,9 @@ class Past(Generic[T]):
     #: not is compared with where it is named, and not by its place in history. Else a
     #: gate that failed would pass the next time, beside the very run that failed it.
     fit: bool = True
+    #: Why it is no baseline for anybody who asks; "" if it can be one. It counts all
+    #: the same where `latest~1` is looked for.
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,39 +114,19 @@ def find(
     """
     if folder is not None and asked is not None and is_file(folder, asked):
         return _of_file(store, folder / asked)
-    every = naming.newest_first(store, project=subject.project)
     past = [
         Past(
             naming.candidate(each),
             dirty=bool((each.repo_info or {}).get("dirty")),
             fit=each.fit and covers(each.metadata.get(KEY), subject.selection),
+            why_not=_unusable(each, subject),
         )
-        for each in every
-        if not _unusable(each, subject)
+        for each in naming.newest_first(store, project=subject.project)
+        # A run that goes on is not to be seen yet, though others of it may have begun.
+        if subject.is_over or each.run_id != subject.run_id
     ]
-    try:
-        picked = pick(past, subject, asked)
-    except BaselineError as error:
-        raise _named_unusable(every, subject, asked) or error from None
-    if picked is not None:
-        return Baseline(picked.thing, picked.how)
-    # Of a run that goes on, it may be the name that its own first finished run has.
-    wrong = _named_unusable(every, subject, asked) if subject.is_over else None
-    if wrong is not None and not git.is_branch(subject.root, str(asked)):
-        raise wrong
-    return None
-
-
-def _named_unusable(
-    runs: Sequence[StoredExperiment], subject: Subject, asked: str | None
-) -> BaselineError | None:
-    """What is wrong with the run that was named, if it is one that cannot be used."""
-    for each in runs:
-        names = (each.name, each.remote_name, each.id, each.remote_id)
-        why = _unusable(each, subject)
-        if asked is not None and asked in names and why:
-            return BaselineError(f"{naming.short(each.name)} is no baseline: {why}")
-    return None
+    picked = pick(past, subject, asked)
+    return None if picked is None else Baseline(picked.thing, picked.how)
 
 
 def _unusable(run: StoredExperiment, subject: Subject) -> str:
@@ -152,11 +135,18 @@ def _unusable(run: StoredExperiment, subject: Subject) -> str:
         return "it is the run itself"
     if run.created_at >= subject.started_at:
         return "it began after the run that is compared"
-    if run.exit_status is None:
+    return why_not_whole(run.exit_status, run.tests, selected=SELECTED in run.metadata)
+
+
+def why_not_whole(
+    exit_status: int | None, tests: Mapping[str, int], *, selected: bool
+) -> str:
+    """Why a run is no whole one; "" if it ended by itself and ran all it was to run."""
+    if exit_status is None:
         return "it has not finished"
-    if is_cut_short(run):
+    if exit_status not in ENDED or tests.get("not_run"):
         return "it did not run all that it was to run"
-    return "" if is_whole(run) else "it ran only tests that had got worse"
+    return "it ran only tests that had got worse" if selected else ""
 
 
 def of_stored(
@@ -191,12 +181,6 @@ def of_stored(
     return find(store, subject, asked, folder=folder)
 
 
-def is_whole(run: StoredExperiment) -> bool:
-    """Whether a run ended by itself and ran all that it was to run."""
-    ended = run.exit_status is not None and not is_cut_short(run)
-    return ended and SELECTED not in run.metadata
-
-
 def is_cut_short(run: StoredExperiment) -> bool:
     """Whether a run is known to have ended before all its tests had run."""
     ended = run.exit_status in {None, *ENDED}
@@ -209,28 +193,28 @@ def pick(
     """Choose among the runs of a project, newest first.
 
     Args:
-        past: Those that ended by themselves.
+        past: All of them.
         subject: The run that is to be compared.
         asked: `previous` (the last fit run on this branch), `ancestor` (the last run of
             the nearest ancestor commit of HEAD that has one, HEAD itself counted;
             runs on uncommitted changes are no run of a commit), or what
-            `naming.resolve` takes: a name, an id, a branch. None: the ancestor's, or
-            else the previous one.
+            `naming.resolve` takes, and the same run; but a branch, and a name of
+            several runs, are the last of them that can be a baseline, a fit one
+            before others. None: the ancestor's, or else the previous one.
 
     Returns None where there is no such run yet: a branch need not have one.
 
     Raises:
-        BaselineError: what was named is no run and no branch.
+        BaselineError: what was named is no run and no branch, or cannot be used.
     """
-    fit = [each for each in past if each.fit]
+    fit = [each for each in past if each.fit and not each.why_not]
     if asked is None:
         return _ancestor(fit, subject) or _previous(fit, subject)
     if asked == "ancestor":
         return _ancestor(fit, subject)
     if asked == "previous":
         return _previous(fit, subject)
-    # A branch stands for its last fit run; what is named itself may be any.
-    return _named(sorted(past, key=lambda each: not each.fit), subject, asked)
+    return _named(past, subject, asked)
 
 
 def _ancestor(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
@@ -252,17 +236,35 @@ def _previous(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
 
 
 def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] | None:
-    candidates = [each.candidate for each in past]
+    usable = [each for each in past if not each.why_not]
     try:
-        thing = naming.choose(candidates, asked)
+        series = naming.series([each.candidate for each in past], asked)
     except NamingError as error:
         # The first run of a project, or of a branch, is no mistake.
-        if not past or git.is_branch(subject.root, asked):
+        if not usable or git.is_branch(subject.root, asked):
             return None
-        msg = f"{error}, of those that ended by themselves"
-        raise BaselineError(msg) from None
-    found = next(each for each in candidates if each.thing is thing)
-    return Picked(thing, "branch" if found.branch == asked else "name")
+        raise BaselineError(str(error)) from None
+    meant = set(map(id, series))
+    found = [each for each in usable if id(each.candidate.thing) in meant]
+    if found:
+        # An unfit run may be named, but there may be a better one of its name.
+        best = next((each for each in found if each.fit), found[0])
+        how: How = "branch" if best.candidate.branch == asked else "name"
+        return Picked(best.candidate.thing, how)
+    newest = next(each for each in past if each.candidate.thing is series[0])
+    # Of a run that goes on, it may be the name that its own first finished run has.
+    expected = not usable and not subject.is_over
+    if expected or asked == newest.candidate.branch:
+        return None
+    raise _named_unusable(newest, asked)
+
+
+def _named_unusable(run: Past[T], asked: str) -> BaselineError:
+    name = naming.short(run.candidate.names[0])
+    if asked in (*run.candidate.names, *run.candidate.ids):
+        return BaselineError(f"{name} is no baseline: {run.why_not}")
+    told = f"{naming.short(asked)} is {name}, which is no baseline: {run.why_not}"
+    return BaselineError(f"{told}; name another, or say previous")
 
 
 def why_none(root: Path, asked: str | None) -> str:

@@ -121,6 +121,21 @@ def choose(candidates: Sequence[Candidate[T]], text: str) -> T:
     raise _unknown(candidates, text)
 
 
+def series(candidates: Sequence[Candidate[T]], text: str) -> list[T]:
+    """What `choose` answers, before the older ones of its name or branch.
+
+    `latest`, a place in time and what is shortened mean one by itself.
+
+    Raises:
+        NamingError: there is none, or more than one.
+    """
+    for scope, name in _readings(candidates, text):
+        for test in (_is_latest, _has_name, _has_branch):
+            if found := [each.thing for each in scope if test(each, name)]:
+                return found[:1] if test is _is_latest else found
+    return [choose(candidates, text)]
+
+
 def _readings(
     candidates: Sequence[Candidate[T]], text: str
 ) -> Iterator[tuple[Sequence[Candidate[T]], str]]:

@@ -17,7 +17,14 @@ from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.api.retry import ONCE, PATIENT
-from pytest_braintrust.baseline import ENDED, SELECTED, Past, Picked, Subject, pick
+from pytest_braintrust.baseline import (
+    SELECTED,
+    Past,
+    Picked,
+    Subject,
+    pick,
+    why_not_whole,
+)
 from pytest_braintrust.clocks import sleep
 from pytest_braintrust.errors import ApiError, BaselineError, Overloaded, Unreachable
 from pytest_braintrust.patience import Patience
@@ -125,21 +132,21 @@ def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experimen
     run_id, project = subject.run_id, subject.project
     own = None if run_id is None else facts.experiment_id(run_id, project)
     for each in client.list_experiments(project_name=project, limit=_LOOKED_AT):
-        is_own = own is not None and each.metadata.get(KEY) == own
-        if not is_own and _is_whole(each.metadata):
-            dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
-            whole = covers(each.metadata.get(selection.KEY), subject.selection)
-            fit = whole and (KEY not in each.metadata or ends.read(each.metadata).fit)
-            yield Past(pulling.candidate(project, each), dirty, fit)
+        if own is not None and each.metadata.get(KEY) == own:
+            continue
+        dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
+        whole = covers(each.metadata.get(selection.KEY), subject.selection)
+        fit = whole and (KEY not in each.metadata or ends.read(each.metadata).fit)
+        why_not = _unusable(each.metadata)
+        yield Past(pulling.candidate(project, each), dirty, fit, why_not)
 
 
-def _is_whole(metadata: Mapping[str, Any]) -> bool:
-    """Whether a run ended by itself. What others made does not say: it is taken so."""
+def _unusable(metadata: Mapping[str, Any]) -> str:
+    """Why a run cannot be compared with; what others made can, as it does not say."""
     if KEY not in metadata:
-        return True
+        return ""
     end = ends.read(metadata)
-    not_run = end.tests.get("not_run", 0)
-    return end.exit_status in ENDED and not not_run and SELECTED not in metadata
+    return why_not_whole(end.exit_status, end.tests, selected=SELECTED in metadata)
 
 
 def _told(store: Store, picked: Picked[Experiment]) -> dict[str, Any]:

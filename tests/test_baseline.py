@@ -16,6 +16,7 @@ from test_comparison import written
 from pytest_braintrust import baseline, exchange, git
 from pytest_braintrust.baseline import Subject
 from pytest_braintrust.errors import BaselineError
+from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
 
@@ -260,6 +261,38 @@ def test_a_named_run_that_cannot_be_used_says_why(
     repo.run("tuesday")
     with pytest.raises(BaselineError, match="stopped is no baseline"):
         repo.find("stopped")
+
+
+def test_a_place_in_time_is_the_same_run_everywhere(repo: Repository) -> None:
+    """That of the list, one that failed its gates too; one that cannot be used says so.
+
+    Of a branch, and of several runs of one name, the last that can be used is meant.
+    """
+    repo.run("nightly")
+    held = repo.run("nightly", counts={"passed": 8})
+    failed = repo.run("failed")
+    writing.set_fit(repo.store, failed.number, fit=False)
+    assert repo.find("latest") == ("failed", "name")
+    assert repo.find("latest~1") == ("nightly", "name")
+    looked_at = repo.run("looked at")
+    repo.run("nightly", exit_status=2)
+
+    def found(asked: str) -> baseline.Baseline:
+        run = baseline.of_stored(
+            repo.store, looked_at, asked, root=repo.root, folder=repo.root
+        )
+        assert run is not None
+        return run
+
+    assert found("latest~2").experiment == reading.experiment(repo.store, failed.id)
+    assert found("main~2").name == "failed"
+    assert found("nightly~1").experiment.id == held.id
+    assert found("main").experiment.id == held.id
+    assert found("nightly").experiment.id == held.id
+    with pytest.raises(BaselineError, match="latest~1 is looked at, which is no basel"):
+        found("latest~1")
+    with pytest.raises(BaselineError, match=r"it did not run all .*, or say previous"):
+        repo.find("latest")
 
 
 def test_a_file_that_export_wrote(repo: Repository, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from test_comparison import written
 
 from pytest_braintrust.reports import sides
 from pytest_braintrust.reports.lines import width_of
+from pytest_braintrust.store import writing
 from pytest_braintrust.store.connection import Store, open_store
 
 
@@ -274,6 +275,18 @@ def test_gate_judges_a_stored_run(store: Store, command: Command) -> None:
     assert "baseline    none: main has no finished run" in none.out
     slow = command("gate", "--fail-over", "duration=0.5")
     assert "FAILED: duration is 1, 0.5 over 0.5" in slow.out
+
+
+def test_gate_and_diff_mean_the_same_runs(store: Store, command: Command) -> None:
+    """By the places that `list` shows, whatever came of the runs."""
+    for name in ("run1", "run2", "run3"):
+        run = store_run(store, scored("exact", [1.0] * 4), name=name)
+        writing.set_fit(store, run.number, fit=name != "run2")
+    gated = command("gate", "latest", "--baseline", "latest~1", "--max-drop", "all=0")
+    assert "baseline    run2 (by name)" in gated.out
+    assert "then      p/run2" in command("diff", "latest~1", "latest").out
+    itself = command("gate", "latest", "--baseline", "latest", "--max-drop", "all=0")
+    assert (itself.status, "it is the run itself" in itself.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,25 @@ def test_diff_of_one_score(store: Store, command: Command) -> None:
     """Nothing of the others; a name that is none is refused with those there are."""
     two_runs(store)
     said = command("diff", "--score", "tone")
-    assert "exact" not in said.out
-    assert "no change: no score of 8 tests moved" in said.out
+    assert said.out.count("exact") == 1
     wrong = command("diff", "--score", "exakt")
     assert wrong.status == 2
     assert "no score exakt in both runs; there is exact, tone, pass, dur" in wrong.err
+
+
+@pytest.mark.parametrize("name", ["exact", "tone", "pass", "duration"])
+def test_what_is_shown_is_not_what_is_judged(
+    store: Store, command: Command, name: str
+) -> None:
+    """The verdict is that of the runs, whichever scores or metrics are looked at."""
+    two_runs(store)
+    said = command("diff", "--score", name).out
+    assert "verdict   ▼ worse: exact regressed\n" in said
+    assert "a score moved and nothing that the runs recorded changed" in said
+    told = command("diff", "--score", name, "--json").json
+    assert (told["overall"], told["drifted"]) == ("worse", True)
+    assert [each["name"] for each in told["measures"]] == [name]
+    assert len(told["worse"]) == (8 if name == "exact" else 0)
 
 
 def test_diff_shows_both_outputs_side_by_side(store: Store, command: Command) -> None:

@@ -60,7 +60,7 @@ def add_to(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="only this score or metric; several may be given",
+        help="show only this score or metric; several may be given",
     )
     parser.add_argument(
         "--worse", action="store_true", help="all tests that got worse, not the first"
@@ -126,16 +126,10 @@ def _narrowed(judged: Judgement, names: Sequence[str]) -> Judgement:
         if name not in there:
             msg = f"no score {name} in both runs; there is {', '.join(there) or 'none'}"
             raise NamingError(msg)
-    narrow = replace(
-        found,
-        measures=tuple(each for each in found.measures if each.name in names),
-        changes=tuple(each for each in found.changes if each.score in names),
-        scores_new=(),
-        scores_gone=(),
-    )
     alone = judged.measures
     scores = {n: each for n, each in alone.scores.items() if n in names}
-    return replace(judged, comparison=narrow, measures=replace(alone, scores=scores))
+    measures = replace(alone, scores=scores)
+    return replace(judged, comparison=found.only(names), measures=measures)
 
 
 def _lines(

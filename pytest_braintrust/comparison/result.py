@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.statistics import Better, Comparison, Sensitivity, Verdict
@@ -150,6 +150,19 @@ class RunComparison:
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)
     differences: tuple[Difference, ...] = ()
+    #: What all scores say, where this is of some of them.
+    whole: RunComparison | None = field(default=None, repr=False)
+
+    def only(self, names: Collection[str]) -> RunComparison:
+        """Some scores and metrics alone; what the runs come to stays what it is."""
+        return replace(
+            self,
+            measures=tuple(each for each in self.measures if each.name in names),
+            changes=tuple(each for each in self.changes if each.score in names),
+            scores_new=(),
+            scores_gone=(),
+            whole=self.whole or self,
+        )
 
     @property
     def scores(self) -> Sequence[Measure]:
@@ -170,6 +183,8 @@ class RunComparison:
     @property
     def overall(self) -> Overall:
         """What all scores together say."""
+        if self.whole is not None:
+            return self.whole.overall
         verdicts = {each.verdict for each in self.scores}
         if {"improved", "regressed"} <= verdicts:
             return "mixed"

@@ -67,7 +67,8 @@ def base_text(judged: Judgement) -> str:
 
 
 def headline(comparison: RunComparison) -> Line:
-    """Better or worse, in one line."""
+    """Better or worse, in one line, by all scores of both runs."""
+    comparison = comparison.whole or comparison
     overall = comparison.overall
     style = _STYLES.get(overall, "")
     if overall == "not measurable":

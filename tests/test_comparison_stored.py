@@ -108,6 +108,13 @@ def test_a_duration_that_a_busy_machine_may_explain_is_no_evidence(
     assert measure(compared(store, then, now), "duration").verdict == "no evidence"
 
 
+def test_of_one_test_a_duration_is_not_measurable(store: Store) -> None:
+    """However little it moved: nothing says how far it moves by itself."""
+    then, now = (scored("exact", [1.0], seconds=each) for each in (1.0, 1.001))
+    found = measure(compared(store, then, now), "duration")
+    assert (found.p_value, found.verdict) == (None, "not measurable")
+
+
 def test_renamed_tests_are_matched_where_their_input_is_their_own(
     store: Store,
 ) -> None:

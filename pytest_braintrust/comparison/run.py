@@ -218,16 +218,18 @@ class _Seen:
     ) -> Measure:
         numbers = _bounded(judged.numbers) if kind == "score" else judged.numbers
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
-        if name == DURATION and _is_small(numbers):
-            verdict = "no evidence"
         measurable = self.then.counts.measurable and self.now.counts.measurable
+        if not measurable:
+            verdict = "not measurable"
+        elif name == DURATION and judged.p_value is not None and _is_small(numbers):
+            verdict = "no evidence"
         return Measure(
             name=name,
             kind=kind,
             better=better,
             numbers=numbers,
             p_value=judged.p_value,
-            verdict=verdict if measurable else "not measurable",
+            verdict=verdict,
             sensitivity=statistics.sensitivity(numbers, alpha=judged.level),
             lost=self.lost[name] if kind == "score" else 0,
         )

@@ -243,6 +243,18 @@ def test_one_of_a_kind_is_told_in_the_singular(store: Store) -> None:
     ]
 
 
+def test_what_errored_has_not_changed(store: Store) -> None:
+    """A test that a fixture failed never came to say its input."""
+    then = scored("exact", [1.0] * 20)
+    lost = [Told(f"test_{i}", {}, "errored", input=0, source="t") for i in (0, 1)]
+    found = compared(store, then, [*lost, *scored("exact", [0.0] * 20)[2:]])
+    assert found.differences == ()
+    assert found.drifted
+    # Nor has one of which a trial did.
+    again = [*lost, *then]
+    assert compared(store, then, again).differences == ()
+
+
 def test_changes_on_top_of_one_commit_may_differ(store: Store) -> None:
     """Nothing is known of them: that is said, and nobody is blamed for a drift."""
     info = {"commit": "c" * 40, "dirty": True}

@@ -44,8 +44,10 @@ class Counted:
     inputs: int = 0
 
     def add(self, pair: Pair) -> None:
-        """Look at one test of both runs."""
-        then, now = pair.then.trials[0], pair.now.trials[0]
+        """Look at one test of both runs; one that errored may not have said its input."""
+        if pair.then.errored or pair.now.errored:
+            return
+        then, now = pair.then.measured[0], pair.now.measured[0]
         self.inputs += then.input_hash != now.input_hash
         self.sources += None not in {then.source, now.source} and (
             then.source != now.source

@@ -52,6 +52,11 @@ class Test(NamedTuple):
         )
 
     @property
+    def measured(self) -> Sequence[Measured]:
+        """The trials that did not error."""
+        return [each for each in self.trials if not each.errored]
+
+    @property
     def key(self) -> Key:
         """What it is known by in another run."""
         return self.nodeid, self.part

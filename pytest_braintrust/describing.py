@@ -153,14 +153,29 @@ def _workers(config: pytest.Config) -> int:
 
 
 def _selection(config: pytest.Config) -> dict[str, Any]:
-    """What the command line asks for of the suite; empty for all of it."""
-    named = config.args_source == config.ArgsSource.ARGS
-    options = ("keyword", "markexpr", "deselect", "lf", "stepwise", "ignore")
-    return selection.of_run(
-        config.args if named else (),
-        {name: config.getoption(name, default=None) for name in options},
+    """What this invocation asks for of the suite; empty for all of it."""
+    options = (
+        "keyword",
+        "markexpr",
+        "deselect",
+        "lf",
+        "stepwise",
+        "ignore",
+        "ignore_glob",
+        "override_ini",
+    )
+    overrides = config.getoption("override_ini", default=None) or ()
+    overridden = any(each.startswith("testpaths=") for each in overrides)
+    start = selection.Start(
         root=config.rootpath,
         folder=config.invocation_params.dir,
+        testpaths=() if overridden else config.getini("testpaths"),
+    )
+    usual = config.args_source == config.ArgsSource.TESTPATHS and not overridden
+    return selection.of_run(
+        (str(config.rootpath),) if usual else config.args,
+        {name: config.getoption(name, default=None) for name in options},
+        start,
     )
 
 

@@ -105,7 +105,9 @@ class Judgement:
     def fit(self) -> bool:
         """Whether later runs may be compared with it by its place in history."""
         failed = any(e.state == "failed" and e.of_run for e in self.verdicts)
-        return self.measures.measurable and not failed
+        # Of a file that could not be imported nothing is known: not even its tests.
+        collected = not self.experiment.tests.get("uncollected")
+        return self.measures.measurable and collected and not failed
 
 
 def judgement(

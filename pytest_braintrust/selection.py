@@ -6,8 +6,10 @@ and say of the others nothing.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +19,73 @@ KEY = "selection"
 #: The paths and node ids that were asked for, in `KEY`.
 ARGUMENTS = "arguments"
 
+#: Options whose every value leaves something out, and those of them that are paths.
+_EXCLUDING = frozenset({"deselect", "ignore", "ignore_glob"})
+_EXCLUDED_PATHS = frozenset({"ignore", "ignore_glob"})
+
+#: Ini values that decide what is collected, where `-o` sets them for one run.
+_OVERRIDDEN = "override_ini"
+_DECIDING = frozenset(
+    {
+        "collect_imported_tests",
+        "norecursedirs",
+        "python_classes",
+        "python_files",
+        "python_functions",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where paths are told from, and what the suite is where none is asked for."""
+
+    #: pytest's root.
+    root: Path
+    #: What relative paths start at.
+    folder: Path
+    #: What the ini file calls the suite; empty: all below the root.
+    testpaths: Sequence[str] = ()
+
+    def told(self, argument: str) -> str:
+        """A path or node id as it is from the root."""
+        path, separator, rest = argument.partition("::")
+        absolute = os.path.abspath(self.folder / path)  # noqa: PTH100 - links stay
+        return Path(os.path.relpath(absolute, self.root)).as_posix() + separator + rest
+
+    def is_all(self, paths: Sequence[str]) -> bool:
+        """Whether paths, told from the root, hold the suite."""
+        found = [
+            Path(each).as_posix()
+            for pattern in self.testpaths
+            # As pytest looks for them; the root is no part of what it finds.
+            for each in glob.glob(pattern, root_dir=self.root, recursive=True)  # noqa: PTH207
+        ]
+        return "." in paths or (bool(found) and all(_held(e, paths) for e in found))
+
 
 def of_run(
-    arguments: Sequence[str], narrowing: Mapping[str, Any], *, root: Path, folder: Path
+    arguments: Sequence[str], narrowing: Mapping[str, Any], start: Start
 ) -> dict[str, Any]:
     """Describe a selection; empty for all of the suite.
 
     Args:
-        arguments: Paths and node ids of the command line, none for the usual ones.
+        arguments: The paths and node ids that pytest collects.
         narrowing: Options that leave tests out, by name, those that are not set too.
-        root: pytest's root, which paths are told from.
-        folder: What relative paths start at.
+        start: Where paths are told from.
     """
     found = {name: value for name, value in narrowing.items() if value}
-    paths = sorted({_from_root(each, root, folder) for each in arguments})
-    return {**found, **({ARGUMENTS: paths} if paths and "." not in paths else {})}
+    for name in _EXCLUDED_PATHS & found.keys():
+        found[name] = sorted({start.told(str(each)) for each in found[name]})
+    deciding = sorted(e for e in found.pop(_OVERRIDDEN, ()) if _name(e) in _DECIDING)
+    if deciding:
+        found[_OVERRIDDEN] = deciding
+    paths = sorted({start.told(each) for each in arguments})
+    return found if start.is_all(paths) else {**found, ARGUMENTS: paths}
 
 
-def _from_root(argument: str, root: Path, folder: Path) -> str:
-    path, separator, rest = argument.partition("::")
-    absolute = os.path.abspath(folder / path)  # noqa: PTH100 - links stay as typed
-    return Path(os.path.relpath(absolute, root)).as_posix() + separator + rest
+def _name(setting: str) -> str:
+    return setting.partition("=")[0].strip()
 
 
 def covers(then: object, now: object) -> bool:
@@ -48,14 +96,23 @@ def covers(then: object, now: object) -> bool:
     before = then if isinstance(then, dict) else {}
     after = now if isinstance(now, dict) else {}
     narrowing = {name for name in before if name != ARGUMENTS}
-    if any(before[name] != after.get(name) for name in narrowing):
+    if not all(_leaves(name, before[name], after.get(name)) for name in narrowing):
         return False
     wide, narrow = before.get(ARGUMENTS), after.get(ARGUMENTS)
     if not isinstance(wide, list):
         return True
-    return isinstance(narrow, list) and all(
-        any(_holds(str(outer), str(inner)) for outer in wide) for inner in narrow
-    )
+    return isinstance(narrow, list) and all(_held(str(e), wide) for e in narrow)
+
+
+def _leaves(name: str, then: object, now: object) -> bool:
+    """Whether what an option left out then is left out now."""
+    if name in _EXCLUDING and isinstance(then, list) and isinstance(now, list):
+        return all(each in now for each in then)
+    return then == now
+
+
+def _held(inner: str, outer: Sequence[object]) -> bool:
+    return any(_holds(str(each), inner) for each in outer)
 
 
 def _holds(outer: str, inner: str) -> bool:

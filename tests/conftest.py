@@ -217,11 +217,13 @@ class Suite:
         needs(*(name for flag, name in pairwise(words) if flag == "-p"))
         return [*self.wrapper, sys.executable, "-m", "pytest", *words]
 
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        """Start a run and do not wait for it."""
+    def start(
+        self, *arguments: str, within: str = ".", **more: Any
+    ) -> subprocess.Popen[str]:
+        """Start a run, in a folder of the suite, and do not wait for it."""
         return subprocess.Popen(
             self.command(*arguments),
-            cwd=self.folder,
+            cwd=self.folder / within,
             env=self.env(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -230,9 +232,10 @@ class Suite:
             **more,
         )
 
-    def run(self, *arguments: str, seconds: float = 120) -> Ran:
+    def run(self, *arguments: str, within: str = ".", seconds: float = 120) -> Ran:
         """Run pytest with `--braintrust` and wait for its end."""
-        return self.ended(self.start("--braintrust", *arguments), seconds)
+        started = self.start("--braintrust", *arguments, within=within)
+        return self.ended(started, seconds)
 
     def run_off(self, *arguments: str, seconds: float = 120) -> Ran:
         """Run pytest without our flag."""

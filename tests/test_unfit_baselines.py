@@ -18,6 +18,14 @@ def test_other(bt_score):
     bt_score(scores={{"exact": 1}})
 """
 
+FOLDER = """\
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+def test_{name}(bt_score, number):
+    bt_score(scores={{"{name}": {score}}})
+"""
+
 GOOD = 'bt_score(scores={"exact": 1})'
 BAD = 'bt_score(scores={"exact": 0})'
 DOWN = 'raise ConnectionError("no route")'
@@ -53,6 +61,75 @@ def test_a_run_of_a_folder_holds_those_of_its_files(suite: Suite) -> None:
     first = suite.run(".").experiments()[0]["id"]
     assert suite.run("test_a.py").experiments()[-1]["base"] == first
     assert suite.run("test_a.py::test_other").experiments()[-1]["base"] != first
+
+
+def folders(suite: Suite, *, b: int = 1) -> Suite:
+    """Write two folders of tests, each of which has a score of its own."""
+    for name, score in (("a", 1), ("b", b)):
+        (suite.folder / name).mkdir(exist_ok=True)
+        file = suite.folder / name / f"test_{name}.py"
+        file.write_text(FOLDER.format(name=name, score=score), encoding="utf-8")
+    return suite
+
+
+PARTS = [
+    ([], "a"),
+    (["--ignore-glob=b*"], "."),
+    (["--ignore=../b", ".."], "a"),
+    (["-o", "testpaths=a"], "."),
+    (["-o", "python_files=test_a.py"], "."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "within"), PARTS, ids=str)
+def test_what_a_run_collects_is_its_part_however_it_is_asked_for(
+    suite: Suite, arguments: list[str], within: str
+) -> None:
+    """By the folder that it is started in, a pattern or an ini value, too."""
+    suite.ini("braintrust_fail_under = b=0.5")
+    whole = folders(suite).run().experiments()[0]["id"]
+    for _ in range(2):
+        part = suite.run(*arguments, within=within)
+        assert part.status == 0, part.out
+        assert "b is not judged" in " ".join(part.section.split())
+    ran = folders(suite, b=0).run(GATE, "--braintrust-fail-under=b=0")
+    assert ran.experiments()[-1]["base"] == whole
+    assert "GATE FAILED: b regressed" in ran
+
+
+def test_what_the_ini_file_calls_the_suite_is_all_of_it(suite: Suite) -> None:
+    """Whether pytest takes it from there, is told it, or is started in it."""
+    suite.ini("testpaths = a*")
+    folders(suite)
+    ran = [suite.run(), suite.run("a"), suite.run(within="a"), suite.run(".")]
+    assert "selection" not in " ".join(e["metadata"] for e in ran[-1].experiments())
+    part = suite.run(within="b").experiments()[-1]
+    assert '"arguments":["b"]' in part["metadata"]
+
+
+def test_a_run_that_leaves_less_out_holds_one_that_leaves_more_out(
+    suite: Suite,
+) -> None:
+    """Each of what is left out counts by itself."""
+    folders(suite).run("--ignore=b")
+    less, more = "--ignore=c", "--ignore=b"
+    first = suite.run(less).experiments()[-1]["id"]
+    assert suite.run(less, more).experiments()[-1]["base"] == first
+    assert suite.run(less).experiments()[-1]["base"] == first
+
+
+def test_a_run_of_which_a_file_did_not_collect_is_no_baseline(suite: Suite) -> None:
+    """It is not known which tests it should have run; who names it means it."""
+    first = folders(suite).run().experiments()[0]["id"]
+    broken = suite.folder / "b" / "test_b.py"
+    broken.write_text("import nowhere_to_be_found", encoding="utf-8")
+    named = "--braintrust-experiment=broken"
+    ran = suite.run("--continue-on-collection-errors", named)
+    second = ran.experiments()[1]["id"]
+    ran = folders(suite, b=0).run(GATE)
+    assert (ran.status, ran.experiments()[-1]["base"]) == (1, first)
+    ran = suite.run("--braintrust-baseline=broken")
+    assert ran.experiments()[-1]["base"] == second
 
 
 def test_an_outage_is_no_baseline(suite: Suite) -> None:

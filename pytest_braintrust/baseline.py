@@ -15,7 +15,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from pytest_braintrust import git, naming
 from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
 from pytest_braintrust.naming import Candidate
-from pytest_braintrust.selection import KEY, covers
+from pytest_braintrust.selection import KEY, SELECTED, covers
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -29,10 +29,6 @@ How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stor
 ENDED = (0, 1)
 
 _FILE_SUFFIX = ".jsonl"
-
-#: In the metadata of a run of those tests alone that had got worse: it says too little
-#: of the suite to be compared with.
-SELECTED = "selected"
 
 
 @dataclass(frozen=True, slots=True)

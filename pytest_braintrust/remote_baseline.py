@@ -17,19 +17,12 @@ from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.api.retry import ONCE, PATIENT
-from pytest_braintrust.baseline import (
-    SELECTED,
-    Past,
-    Picked,
-    Subject,
-    pick,
-    why_not_whole,
-)
+from pytest_braintrust.baseline import Past, Picked, Subject, pick, why_not_whole
 from pytest_braintrust.clocks import sleep
 from pytest_braintrust.errors import ApiError, BaselineError, Overloaded, Unreachable
 from pytest_braintrust.patience import Patience
 from pytest_braintrust.rendezvous import KEY
-from pytest_braintrust.selection import covers
+from pytest_braintrust.selection import SELECTED, covers
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import connection
 from pytest_braintrust.store.connection import Store

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 #: Where it stands in the metadata of a run; a run of all has none.
 KEY = "selection"
+
+#: In the metadata of a run of those tests alone that had got worse: it says too little
+#: of the suite to be compared with.
+SELECTED = "selected"
 
 #: The paths and node ids that were asked for, in `KEY`.
 ARGUMENTS = "arguments"
@@ -22,6 +27,9 @@ ARGUMENTS = "arguments"
 #: Options whose every value leaves something out, and those of them that are paths.
 _EXCLUDING = frozenset({"deselect", "ignore", "ignore_glob"})
 _EXCLUDED_PATHS = frozenset({"ignore", "ignore_glob"})
+
+#: Options of which each run makes something else.
+_VARYING = frozenset({"lf", "stepwise"})
 
 #: Ini values that decide what is collected, where `-o` sets them for one run.
 _OVERRIDDEN = "override_ini"
@@ -102,6 +110,44 @@ def covers(then: object, now: object) -> bool:
     if not isinstance(wide, list):
         return True
     return isinstance(narrow, list) and all(_held(str(e), wide) for e in narrow)
+
+
+def asks_for(
+    metadata: Mapping[str, Any], other: Mapping[str, Any]
+) -> Callable[[str], bool]:
+    """Tell of the tests that one run had whether another run would have had them.
+
+    Where that cannot be told, it would not.
+
+    Args:
+        metadata: Of the run that would have run them.
+        other: Of the run that did.
+    """
+    mine, theirs = metadata.get(KEY), other.get(KEY)
+    asked = mine if isinstance(mine, dict) else {}
+    beside = theirs if isinstance(theirs, dict) else {}
+    narrowing = asked.keys() - _EXCLUDING - {ARGUMENTS}
+    told = all(asked[e] == beside.get(e) and e not in _VARYING for e in narrowing)
+    if SELECTED in metadata or not told:
+        return lambda nodeid: False
+    return lambda nodeid: _is_asked_for(nodeid, asked)
+
+
+def _is_asked_for(nodeid: str, asked: Mapping[str, Any]) -> bool:
+    paths = asked.get(ARGUMENTS)
+    if isinstance(paths, list) and not _held(nodeid, paths):
+        return False
+    file = PurePosixPath(nodeid.partition("::")[0])
+    places = [str(each) for each in (file, *file.parents)]
+    return not (
+        any(nodeid.startswith(str(each)) for each in asked.get("deselect", ()))
+        or any(each in places for each in asked.get("ignore", ()))
+        or any(
+            fnmatch(place, str(each))
+            for each in asked.get("ignore_glob", ())
+            for place in places
+        )
+    )
 
 
 def _leaves(name: str, then: object, now: object) -> bool:

@@ -17,7 +17,6 @@ from pytest_braintrust import (
     selection,
 )
 from pytest_braintrust import settings as settings_room
-from pytest_braintrust.baseline import SELECTED
 from pytest_braintrust.controller import Controller
 from pytest_braintrust.describing import Finder, describe
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
@@ -103,7 +102,7 @@ class Starter:
             raise pytest.UsageError(msg) from None
         run = replace(run, bases=judge.bases())
         if settings.only_worse and (worse := judge.worse(store, run.project)):
-            selected = {**run.metadata, SELECTED: "regressed"}
+            selected = {**run.metadata, selection.SELECTED: "regressed"}
             run = replace(run, only=tuple(worse), metadata=selected)
         session = NewSession(
             run.session_id,

@@ -13,7 +13,7 @@ from conftest import Suite
 from made_runs import scored, store_run
 from test_comparison import written
 
-from pytest_braintrust import baseline, exchange, git
+from pytest_braintrust import baseline, exchange, git, selection
 from pytest_braintrust.baseline import Subject
 from pytest_braintrust.errors import BaselineError
 from pytest_braintrust.store import reading, writing
@@ -233,7 +233,7 @@ def test_a_named_run_that_cannot_be_used_says_why(
     stopped = repo.run("stopped", exit_status=2)
     repo.run("half", exit_status=1, counts={"not_run": 3})
     repo.run("killed", exit_status=None)
-    repo.run("again", metadata={baseline.SELECTED: "regressed"})
+    repo.run("again", metadata={selection.SELECTED: "regressed"})
     looked_at = repo.run("looked at")
     repo.run("later")
 

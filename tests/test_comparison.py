@@ -111,6 +111,48 @@ def test_a_renamed_test_is_the_same_by_its_input(suite: Suite) -> None:
     assert (found.shared, found.new, found.gone) == (2, (), ())
 
 
+TWO_OF_AN_INPUT = """\
+import pytest
+
+@pytest.mark.parametrize("question", ["q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"])
+def test_{name}(bt_score, question):
+    bt_score(scores={{"exact": {score}}})
+"""
+
+PARTS = [
+    ("-k", "hard"),
+    ("test_b.py",),
+    ("--deselect=test_a.py::test_easy",),
+    ("--ignore=test_a.py",),
+    ("--ignore-glob=*_a.py",),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=" ".join)
+def test_a_test_that_was_not_asked_for_was_not_renamed(
+    suite: Suite, part: tuple[str, ...]
+) -> None:
+    """A new one over the same inputs is new, and the gate holds."""
+    suite.write(test_a=TWO_OF_AN_INPUT.format(name="easy", score=1)).run()
+    suite.write(test_b=TWO_OF_AN_INPUT.format(name="hard", score=0))
+    ran = suite.run(*part, "--braintrust-fail-on-regression")
+    assert compared(suite.folder).renamed == ()
+    assert "renamed" not in ran.section
+    assert "regressed" not in ran.section
+
+
+@pytest.mark.parametrize(
+    "part", [(".",), ("-k", "test"), ("--ignore=x",), ("test_a.py",)]
+)
+def test_a_test_of_the_same_part_is_renamed(
+    suite: Suite, part: tuple[str, ...]
+) -> None:
+    """Where both runs were to run it."""
+    suite.write(test_a=TWO_OF_AN_INPUT.format(name="easy", score=1)).run(*part)
+    suite.write(test_a=TWO_OF_AN_INPUT.format(name="hard", score=0)).run(*part)
+    assert len(compared(suite.folder).renamed) == 8
+
+
 def test_a_failed_gate_ends_the_run_with_status_1(suite: Suite) -> None:
     """It says which gate, by how much; a run that holds its gates keeps its status."""
     suite.write(test_a=written(1, 1, 1, 0))

@@ -133,6 +133,33 @@ def test_renamed_tests_are_matched_where_their_input_is_their_own(
     assert (worse.nodeid_then, worse.nodeid) == found.renamed[0]
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "renamed"),
+    [
+        ({}, {"lf": True}, 0),
+        ({"lf": True}, {"lf": True}, 0),
+        ({"markexpr": "slow"}, {"markexpr": "slow"}, 1),
+        ({"arguments": ["test_other.py"]}, {}, 0),
+        ("somebody else's", {}, 1),
+    ],
+)
+def test_who_was_not_asked_for_a_test_renamed_none(
+    store: Store, then: object, now: object, renamed: int
+) -> None:
+    """Nor where it cannot be told which tests a run was asked for."""
+    base = store_run(store, [Told("test_a", input=1)], metadata={"selection": then})
+    head = store_run(store, [Told("test_b", input=1)], metadata={"selection": now})
+    assert len(compare(store, base, head).renamed) == renamed
+
+
+def test_a_run_of_what_got_worse_renames_nothing(store: Store) -> None:
+    """All that it was not asked for may be there as it was."""
+    base = store_run(store, [Told("test_a", input=1)])
+    now = [Told("test_b", input=1)]
+    head = store_run(store, now, metadata={"selected": "regressed"})
+    assert compare(store, base, head).renamed == ()
+
+
 def test_scores_that_one_run_has_are_told(store: Store) -> None:
     """A score that nobody gives any more is no small thing."""
     found = compared(store, scored("old", [1.0] * 3), scored("new", [1.0] * 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -90,6 +90,10 @@ class Pair:
 class Unpaired:
     """Tests that one run has and the other has not, once all pairs were seen."""
 
+    #: Whether a test of the earlier run, by its node id, was to be run now, and one of
+    #: the later run then: one that was not asked for may be there as it was.
+    asked_now: Callable[[str], bool] = lambda nodeid: True
+    asked_then: Callable[[str], bool] = lambda nodeid: True
     gone: list[Test] = field(default_factory=list)
     new: list[Test] = field(default_factory=list)
 
@@ -107,7 +111,7 @@ def pairs(
 
     What has no partner is put into `unpaired`: a test that is gone and one that is
     new are the same test renamed where both have the input that no other such test
-    has.
+    has, and both runs were to run it.
     """
     before, after = next(then, None), next(now, None)
     while before is not None and after is not None:
@@ -126,7 +130,8 @@ def pairs(
 
 
 def _renamed(unpaired: Unpaired) -> list[Pair]:
-    gone, new = _by_input(unpaired.gone), _by_input(unpaired.new)
+    gone = _by_input([e for e in unpaired.gone if unpaired.asked_now(e.nodeid)])
+    new = _by_input([e for e in unpaired.new if unpaired.asked_then(e.nodeid)])
     found = [
         Pair(gone[each][0], new[each][0])
         for each in gone

@@ -23,6 +23,7 @@ from pytest_braintrust.comparison.result import (
     RunFacts,
     TestChange,
 )
+from pytest_braintrust.selection import asks_for
 from pytest_braintrust.statistics import (
     Better,
     Interval,
@@ -62,7 +63,10 @@ def compare(
         StoreError: the store could not be read.
     """
     seen = _Seen(frozenset(higher_is_better))
-    unpaired = Unpaired()
+    unpaired = Unpaired(
+        asked_now=asks_for(head.metadata, base.metadata),
+        asked_then=asks_for(base.metadata, head.metadata),
+    )
     then = seen.then.counting(grouped(measuring.measured(store, base.number)))
     now = seen.now.counting(_told(store, head, each))
     for pair in pairs(then, now, unpaired):

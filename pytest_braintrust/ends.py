@@ -1,4 +1,4 @@
-"""How a run ended, as its experiment on Braintrust says it.
+"""When a run ran and how it ended, as its experiment on Braintrust says it.
 
 So that it can be a baseline from there. What several processes make has ended when
 each of them has, wherever it runs; so each says when it begins, too.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_braintrust.api.client import BraintrustClient
+from pytest_braintrust.clocks import now
 from pytest_braintrust.store import reading, sessions
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -24,8 +25,17 @@ SESSIONS = "pytest_braintrust_sessions"
 #: False where later runs may not be compared with it by its place in history.
 FIT = "fit"
 
+#: When it began and ended. The experiment may have been made much later, by a push.
+TIMES = "pytest_braintrust_times"
+STARTED, FINISHED = "started_at", "finished_at"
+
 #: All that is ours of it.
-NAMES = frozenset({ENDED_WITH, FIT, SESSIONS, TESTS})
+NAMES = frozenset({ENDED_WITH, FIT, SESSIONS, TESTS, TIMES})
+
+#: A clock that says less was never set.
+_SET = 1_000_000_000.0
+#: How far apart clocks may be.
+_APART = 24 * 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,19 @@ class End:
     exit_status: int | None = None
     tests: dict[str, int] = field(default_factory=dict)
     fit: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a run began, and when it ended, where that is known; in unix seconds."""
+
+    started_at: float
+    finished_at: float | None
+
+
+def beginning(started_at: float) -> dict[str, Any]:
+    """What is known of a run from its beginning."""
+    return {TIMES: {STARTED: started_at}}
 
 
 def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
@@ -49,14 +72,17 @@ def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
         return {SESSIONS: {each.id: _of_session(each) for each in found}, **unfit}
     if experiment.exit_status is None:
         return {}
-    return {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests, **unfit}
+    times = {STARTED: experiment.created_at, FINISHED: experiment.finished_at}
+    ended = {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests}
+    return {**ended, TIMES: times, **unfit}
 
 
 def _of_session(each: Session) -> dict[str, Any]:
-    begun = {"started_at": each.started_at}
+    begun = {STARTED: each.started_at}
     if each.exit_status is None:
         return begun
-    return {**begun, ENDED_WITH: each.exit_status, TESTS: each.tests}
+    ended = {ENDED_WITH: each.exit_status, TESTS: each.tests}
+    return {**begun, FINISHED: each.finished_at, **ended}
 
 
 def tell(store: Store, experiment: StoredExperiment, client: BraintrustClient) -> None:
@@ -90,3 +116,35 @@ def _read(told: Mapping[str, Any]) -> End:
         status if type(status) is int else None,
         {str(name): each for name, each in counts if type(each) is int},
     )
+
+
+def times(metadata: Mapping[str, Any], made_at: float) -> Times:
+    """When a run of ours ran, as the metadata of its experiment says.
+
+    Where it does not, or what no clock would: from when the experiment was made.
+    """
+    several, alone = metadata.get(SESSIONS), metadata.get(TIMES)
+    told = list(several.values()) if isinstance(several, dict) else [alone]
+    found = [_times(each, made_at) for each in told]
+    known = [each for each in found if each is not None]
+    if not known:
+        return Times(made_at, None)
+    ends = [each.finished_at for each in known if each.finished_at is not None]
+    ended = max(ends) if len(ends) == len(told) else None
+    return Times(min(each.started_at for each in known), ended)
+
+
+def _times(told: Any, made_at: float) -> Times | None:
+    if not isinstance(told, dict):
+        return None
+    started: Any
+    finished: Any
+    started, finished = told.get(STARTED), told.get(FINISHED)
+    if not _is_moment(started, _SET, made_at + _APART):
+        return None
+    ended = _is_moment(finished, started, now() + _APART)
+    return Times(float(started), float(finished) if ended else None)
+
+
+def _is_moment(value: Any, least: float, most: float) -> bool:
+    return type(value) in {int, float} and least <= value <= most

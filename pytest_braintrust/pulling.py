@@ -18,7 +18,7 @@ from pytest_braintrust.api.btql import Line
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.decoding import decode, is_root, repo_info
-from pytest_braintrust.ends import End
+from pytest_braintrust.ends import End, Times
 from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import Candidate
@@ -98,7 +98,7 @@ def find_remote(
         if (found := next(exactly, None)) is not None:
             return found
         listed = client.list_experiments(project_name=called, limit=_CANDIDATES)
-        if candidates := [candidate(called, each) for each in listed]:
+        if candidates := [candidate(called, each) for each in newest_first(listed)]:
             return naming.choose(candidates, rest)
     shown = naming.short(name)
     if project is not None:
@@ -246,15 +246,15 @@ def _incoming(
     if KEY in metadata:
         metadata = {name: each for name, each in metadata.items() if name not in _OURS}
     project_id = there.project_id
-    created = _seconds(there.created)
+    times = when(there)
     return Incoming(
         id=_id_of(there, here),
         # No run of ours has such an id: it was not run here.
         run_id=there.id,
         project=here.project if here else _project_name(client, there),
         name=there.name,
-        created_at=created,
-        finished_at=created,
+        created_at=times.started_at,
+        finished_at=times.finished_at,
         repo_info=repo_info(mapping(there.raw, "repo_info")),
         metadata=metadata,
         api_url=client.connection.api_url,
@@ -270,6 +270,19 @@ def _project_name(client: BraintrustClient, there: Experiment) -> str:
         msg = f"experiment {there.id} does not say which project it is of"
         raise BadAnswer(msg)
     return client.get_project(there.project_id).name
+
+
+def when(there: Experiment) -> Times:
+    """When the run ran that an experiment is of; of others', when it was made."""
+    made_at = _seconds(there.created)
+    if KEY in there.metadata:
+        return ends.times(there.metadata, made_at)
+    return Times(made_at, made_at)
+
+
+def newest_first(found: Iterable[Experiment]) -> list[Experiment]:
+    """Experiments in the order in which `latest~N` counts them, as in the store."""
+    return sorted(found, key=lambda each: when(each).started_at, reverse=True)
 
 
 def _seconds(created: str | None) -> float:
@@ -297,12 +310,16 @@ def _arrivals(lines: Iterable[Line]) -> Iterator[Arrival]:
 def _with_its_end(
     store: Store, each: StoredExperiment, there: Experiment
 ) -> StoredExperiment:
-    """Say how a run ended that was not made here: what its rows say, if not itself.
+    """Say when a run ran that was not made here, and how it ended.
+
+    That is what its rows say, if not itself.
 
     A run of ours that does not say so did not end, or goes on.
     """
     if each.run_id != each.remote_id:
         return each
+    times = when(there)
+    writing.set_times(store, each.number, times.started_at, times.finished_at)
     tests = transfers.count_tests(store, each.number)
     end = End(1 if tests["failed"] + tests["errored"] else 0, tests)
     if KEY in there.metadata:

@@ -124,7 +124,8 @@ def find(
 def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experiment]]:
     run_id, project = subject.run_id, subject.project
     own = None if run_id is None else facts.experiment_id(run_id, project)
-    for each in client.list_experiments(project_name=project, limit=_LOOKED_AT):
+    found = client.list_experiments(project_name=project, limit=_LOOKED_AT)
+    for each in pulling.newest_first(found):
         if own is not None and each.metadata.get(KEY) == own:
             continue
         dirty = bool(mapping(each.raw, "repo_info").get("dirty"))

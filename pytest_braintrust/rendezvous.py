@@ -54,7 +54,11 @@ def remote_experiment(
             project=known.project,
             name=known.name,
             repo_info=known.repo_info,
-            metadata={**known.metadata, **ends.as_metadata(store, known)},
+            metadata={
+                **known.metadata,
+                **ends.beginning(known.created_at),
+                **ends.as_metadata(store, known),
+            },
             base_remote_id=_base_on_server(store, known, client),
             dataset=(known.dataset_id, known.dataset_version),
         )

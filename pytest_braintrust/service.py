@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from pytest_braintrust import remote_baseline, rendezvous
+from pytest_braintrust import ends, remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
@@ -294,7 +294,7 @@ def _remote(
         project=new.project,
         name=new.name,
         repo_info=new.repo_info,
-        metadata=new.metadata,
+        metadata={**new.metadata, **ends.beginning(new.created_at)},
         base_remote_id=new.base_remote_id,
         dataset=(new.dataset_id, new.dataset_version),
     )

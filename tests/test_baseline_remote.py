@@ -121,6 +121,19 @@ def test_a_run_that_failed_its_gates_is_none_by_its_place(
     assert (named.status, "baseline    bad (by name)" in named.section) == (0, True)
 
 
+def test_a_run_that_was_pushed_late_is_not_the_previous_one(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """It is as old as it is, also where it is looked for on Braintrust."""
+    suite.sends_to(server).write(test_a=written(1))
+    suite.run("--braintrust-experiment=late", "--braintrust-no-upload")
+    suite.run("--braintrust-experiment=newer")
+    suite.cli("push", "late")
+    assert [each["name"] for each in server.experiments] == ["newer", "late"]
+    elsewhere(suite)
+    assert "baseline    newer (previous run" in suite.run().section
+
+
 def test_what_the_sdk_made_can_be_a_baseline(
     suite: Suite, server: FakeBraintrust
 ) -> None:

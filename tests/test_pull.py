@@ -23,14 +23,15 @@ from fake_braintrust import (
 from stored import a_row, a_store, add, event_of, rows
 from stored import put as put_here
 
-from pytest_braintrust import pulling
+from pytest_braintrust import ends, naming, pulling
 from pytest_braintrust.api import BraintrustClient, Timeouts
 from pytest_braintrust.api.retry import ONCE, PATIENT
 from pytest_braintrust.errors import ApiError, BadAnswer, NamingError, Rejected
 from pytest_braintrust.pulling import pull_experiment
-from pytest_braintrust.store import reading
+from pytest_braintrust.store import reading, sessions
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.store.sessions import NewSession
 from pytest_braintrust.uploader import Sender
 
 
@@ -224,6 +225,83 @@ def test_a_run_of_ours_is_recognised(
     (kept,) = store.query("SELECT * FROM rows WHERE id = ?", (row["id"],))
     asked = {name: value for name, value in row.items() if name != "project"}
     assert {name: kept[name] for name in asked} == {**asked, "event": kept["event"]}
+
+
+def test_a_run_that_was_pushed_late_is_as_old_as_it_is(
+    store: Store, elsewhere: Store, client: BraintrustClient
+) -> None:
+    """It took as long as it did, and is not the latest, here or there."""
+    at = 1_700_000_000.0
+    late = add(elsewhere, "late", at=at, of=rows(1))
+    newer = add(elsewhere, "newer", at=at + 1_000, of=rows(1))
+    for each in (newer, late):
+        Sender(elsewhere, client).send(each)
+    for name in ("latest", "latest~1"):
+        pull_experiment(store, client, f"capitals/{name}")
+    pulled = naming.newest_first(store)
+    assert [(e.name, e.created_at, e.finished_at) for e in pulled] == [
+        ("newer", at + 1_000, at + 1_060),
+        ("late", at, at + 60),
+    ]
+    assert pulled[0].metadata == {"model": "small"}
+
+
+def test_a_run_that_goes_on_is_unfinished_until_it_is_pulled_again(
+    store: Store, elsewhere: Store, client: BraintrustClient
+) -> None:
+    """Its beginning is known, its end when it has one."""
+    at = 1_700_000_000.0
+    begun = add(elsewhere, "main-1", at=at, of=rows(1), finished=False)
+    Sender(elsewhere, client).send(begun)
+    pulled = pull_experiment(store, client, "capitals/main-1")
+    assert (pulled.created_at, pulled.finished_at) == (at, None)
+    session = NewSession(begun.run_id, begun.run_id, at)
+    sessions.finish(elsewhere, session, at=at + 60, exit_status=0, tests={"passed": 1})
+    Sender(elsewhere, client).tell_end(begun)
+    pulled = pull_experiment(store, client, "capitals/main-1")
+    assert (pulled.created_at, pulled.finished_at) == (at, at + 60)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "times"),
+    [
+        ({}, (2e9, None)),
+        ({"pytest_braintrust_times": "now"}, (2e9, None)),
+        ({"pytest_braintrust_times": {"started_at": "1"}}, (2e9, None)),
+        ({"pytest_braintrust_times": {"started_at": float("nan")}}, (2e9, None)),
+        # A clock that was never set, and one that is years ahead.
+        ({"pytest_braintrust_times": {"started_at": 100, "finished_at": 160}}, None),
+        ({"pytest_braintrust_times": {"started_at": 3e9}}, (2e9, None)),
+        (
+            {"pytest_braintrust_times": {"started_at": 1.7e9, "finished_at": 1.6e9}},
+            (1.7e9, None),
+        ),
+        (
+            {
+                "pytest_braintrust_sessions": {
+                    "a": {"started_at": 1.7e9, "finished_at": 1.7e9 + 30},
+                    "b": {"started_at": 1.7e9 + 10, "finished_at": 1.7e9 + 20},
+                }
+            },
+            (1.7e9, 1.7e9 + 30),
+        ),
+        (
+            {
+                "pytest_braintrust_sessions": {
+                    "a": {"started_at": 1.7e9, "finished_at": 1.7e9 + 30},
+                    "b": {"started_at": 1.7e9 + 10},
+                }
+            },
+            (1.7e9, None),
+        ),
+    ],
+)
+def test_only_times_that_a_clock_would_tell_are_believed(
+    metadata: dict[str, Any], times: tuple[float, float | None] | None
+) -> None:
+    """Anybody may write there; else it began when its experiment was made."""
+    found = ends.times(metadata, 2e9)
+    assert (found.started_at, found.finished_at) == (times or (2e9, None))
 
 
 def test_a_run_that_is_here_is_completed_not_doubled(

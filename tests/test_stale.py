@@ -100,6 +100,6 @@ def test_a_clock_that_jumps_back(suite: Suite, server: FakeBraintrust) -> None:
     assert [each["rows"]["pending"] for each in listed] == [0, 0]
     first, _ = again.experiments()
     shown = suite.cli("show", first["id"])
-    assert "took 0 s" in shown
+    assert "took" not in shown
     assert suite.cli("prune", "--older-than", "8d", "--yes").status == 0
     assert len(again.experiments()) == 2

@@ -178,8 +178,10 @@ def _facts(store: Store, each: StoredExperiment) -> Iterator[str]:
 def _when(each: StoredExperiment) -> str:
     if each.finished_at is None:
         return f"{moment(each.created_at)}, unfinished"
-    seconds = max(0.0, each.finished_at - each.created_at)
-    return f"{moment(each.created_at)}, took {seconds:,.0f} s"
+    seconds = each.finished_at - each.created_at
+    # Unknown of a run that others made, or where a clock was set back meanwhile.
+    took = f", took {seconds:,.0f} s" if seconds > 0 else ""
+    return f"{moment(each.created_at)}{took}"
 
 
 def _scores(scores: list[ScoreSummary]) -> Iterator[str]:

@@ -45,6 +45,17 @@ def set_end(
         )
 
 
+def set_times(
+    store: Store, number: int, created_at: float, finished_at: float | None
+) -> None:
+    """Note when a run ran that was not run here."""
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE experiments SET created_at = ?, finished_at = ? WHERE number = ?",
+            (created_at, finished_at, number),
+        )
+
+
 def set_fit(store: Store, number: int, *, fit: bool) -> None:
     """Note whether later runs may be compared with it by its place in history."""
     with store.transaction() as connection:

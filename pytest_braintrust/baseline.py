@@ -7,8 +7,10 @@ what is known of each run.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -16,7 +18,7 @@ from pytest_braintrust import git, naming
 from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
 from pytest_braintrust.naming import Candidate
 from pytest_braintrust.selection import KEY, SELECTED, covers
-from pytest_braintrust.store import reading
+from pytest_braintrust.store import measuring, reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
@@ -24,6 +26,13 @@ T = TypeVar("T")
 
 #: How a baseline was found: by its place in history, or by what was named.
 How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stored"]
+
+#: Where it is the place that speaks for a run, and nobody named it.
+BY_PLACE = frozenset({"ancestor", "previous", "branch"})
+
+#: So many of the runs before one are looked at, whether they have more of its tests,
+#: and by so many times what they lack.
+_LOOKED_BACK, _CLEARLY = 10, 2
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.
 ENDED = (0, 1)
@@ -59,6 +68,8 @@ class Subject:
     run_id: str | None = None
     #: Which part of the suite it runs; None: all.
     selection: object = None
+    #: The tests that it runs, once they are known; those without a row do no harm.
+    tests: frozenset[str] = frozenset()
 
     @property
     def is_over(self) -> bool:
@@ -122,7 +133,46 @@ def find(
         if subject.is_over or each.run_id != subject.run_id
     ]
     picked = pick(past, subject, asked)
-    return None if picked is None else Baseline(picked.thing, picked.how)
+    if picked is None:
+        return None
+    if subject.tests and picked.how in BY_PLACE:
+        picked = _fuller(store, picked, _before(picked, past, subject), subject.tests)
+    return Baseline(picked.thing, picked.how)
+
+
+def _before(
+    picked: Picked[StoredExperiment],
+    past: Sequence[Past[StoredExperiment]],
+    subject: Subject,
+) -> Iterator[Picked[StoredExperiment]]:
+    """The runs from before one that was picked, which the same rule would pick."""
+    info = picked.thing.repo_info or {}
+    if picked.how != "ancestor":
+        return in_turn(past, replace(subject, branch=info.get("branch")), "previous")
+    # What was merged since has tests that it need not have had.
+    return in_turn(past, replace(subject, commit=info.get("commit")), "ancestor")
+
+
+def _fuller(
+    store: Store,
+    picked: Picked[StoredExperiment],
+    before: Iterable[Picked[StoredExperiment]],
+    tests: frozenset[str],
+) -> Picked[StoredExperiment]:
+    """The run that was picked, or one before it that has clearly more of some tests.
+
+    A run that lacks tests which one before it had ran a part of the suite, whatever
+    made it do that. A suite that draws its cases anew lacks some each time, and gains
+    as many.
+    """
+    has = tests & measuring.node_ids(store, picked.thing.number)
+    for each in islice(before, _LOOKED_BACK):
+        if has == tests:
+            break
+        had = tests & measuring.node_ids(store, each.thing.number)
+        if len(had - has) > _CLEARLY * len(has - had):
+            picked, has = replace(picked, thing=each.thing), had
+    return picked
 
 
 def _unusable(run: StoredExperiment, subject: Subject) -> str:
@@ -173,6 +223,7 @@ def of_stored(
         started_at=run.created_at,
         run_id=run.run_id,
         selection=run.metadata.get(KEY),
+        tests=frozenset(measuring.node_ids(store, run.number)),
     )
     return find(store, subject, asked, folder=folder)
 
@@ -203,32 +254,43 @@ def pick(
     Raises:
         BaselineError: what was named is no run and no branch, or cannot be used.
     """
-    fit = [each for each in past if each.fit and not each.why_not]
-    if asked is None:
-        return _ancestor(fit, subject) or _previous(fit, subject)
-    if asked == "ancestor":
-        return _ancestor(fit, subject)
-    if asked == "previous":
-        return _previous(fit, subject)
+    if asked is None or asked in {"ancestor", "previous"}:
+        return next(in_turn(past, subject, asked), None)
     return _named(past, subject, asked)
 
 
-def _ancestor(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
-    by_commit: dict[str, Candidate[T]] = {}
+def in_turn(
+    past: Sequence[Past[T]], subject: Subject, asked: str | None
+) -> Iterator[Picked[T]]:
+    """The runs that are chosen by their place in history, one in the place of another.
+
+    Args:
+        past: As for `pick`.
+        subject: As for `pick`.
+        asked: `ancestor` or `previous`; None: the one, then the other.
+    """
+    fit = [each for each in past if each.fit and not each.why_not]
+    if asked != "previous":
+        yield from _ancestors(fit, subject)
+    if asked != "ancestor":
+        yield from _previous(fit, subject)
+
+
+def _ancestors(past: Sequence[Past[T]], subject: Subject) -> Iterator[Picked[T]]:
+    by_commit: dict[str, list[Candidate[T]]] = defaultdict(list)
     for each in past:
         if each.candidate.commit and not each.dirty:
-            by_commit.setdefault(each.candidate.commit, each.candidate)
+            by_commit[each.candidate.commit].append(each.candidate)
     near = git.ancestors(subject.root, subject.commit) if by_commit else ()
     for commit in near:
-        if commit in by_commit:
-            return Picked(by_commit[commit].thing, "ancestor")
-    return None
+        for found in by_commit.get(commit, ()):
+            yield Picked(found.thing, "ancestor")
 
 
-def _previous(past: Sequence[Past[T]], subject: Subject) -> Picked[T] | None:
-    found = (e.candidate for e in past if e.candidate.branch == subject.branch)
-    first = next(found, None)
-    return None if first is None else Picked(first.thing, "previous")
+def _previous(past: Sequence[Past[T]], subject: Subject) -> Iterator[Picked[T]]:
+    for each in past:
+        if each.candidate.branch == subject.branch:
+            yield Picked(each.candidate.thing, "previous")
 
 
 def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] | None:

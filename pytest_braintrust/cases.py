@@ -14,7 +14,7 @@ from pytest_braintrust.events import Case, Place
 from pytest_braintrust.fields import NOTHING, UNSET, Fields, Speaking, Unset, checked
 from pytest_braintrust.jsonable import PLAIN, Json, clean, plain_text, text_of
 from pytest_braintrust.sources import source_hash
-from pytest_braintrust.trials import MOST, is_number, trial_of
+from pytest_braintrust.trials import MOST, is_number, split, trial_of
 
 MARKER = "braintrust"
 FIXTURES = frozenset({"bt_score", "braintrust_span"})
@@ -133,6 +133,11 @@ def without_group(nodeid: str) -> str:
     if name.rfind("@") > name.rfind("]"):
         name = name[: name.rfind("@")]
     return plain_text(f"{path}::{name}" if path else name)
+
+
+def test_of(nodeid: str) -> str:
+    """What the row of a test is known by, from the text of an item's node id alone."""
+    return short_name(split(plain_text(nodeid))[0])
 
 
 def marker_faults(items: Iterable[object]) -> Iterator[str]:

@@ -6,7 +6,8 @@ process has both.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from pytest_braintrust import (
 from pytest_braintrust.concluding import Conclusion
 from pytest_braintrust.describing import Run
 from pytest_braintrust.editing import RowEditor
-from pytest_braintrust.errors import BaselineError
+from pytest_braintrust.errors import BaselineError, StoreError
 from pytest_braintrust.intake import Intake
 from pytest_braintrust.journal import Journal
 from pytest_braintrust.judging import Judge
@@ -144,6 +145,7 @@ class Controller:
     ) -> None:
         shared = self._intake.collected_by_worker(node.gateway.id, ids)
         self._teller.note_shared_ids(shared)
+        self._choose_again(self._intake.tests_of(ids))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -160,6 +162,18 @@ class Controller:
         record_all = self._settings.record_all
         shared = cases.shared_ids(session.items, record_all=record_all)
         self._teller.note_shared_ids(shared)
+        self._choose_again(
+            cases.case_id(item)
+            for item in session.items
+            if cases.is_recorded(item, record_all=record_all)
+        )
+
+    def _choose_again(self, tests: Iterable[str]) -> None:
+        """Choose baselines for the tests that there are, before there is a row."""
+        # A store that cannot be read is told of by what writes to it.
+        with suppress(BaselineError, StoreError):
+            self._judge.know_tests(self._keeper.store, tests)
+            self._run.bases.update(self._judge.bases())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:

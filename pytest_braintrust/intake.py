@@ -63,6 +63,10 @@ class Intake:
         shared = Journal.of(self._journals, worker).read_shared()
         return [self._clean(each) for each in ids] if shared is None else shared
 
+    def tests_of(self, ids: Iterable[str]) -> set[str]:
+        """The tests whose node ids a worker told: what their rows are known by."""
+        return {cases.test_of(self._clean(each)) for each in ids}
+
     def report(self, report: pytest.TestReport, payload: Payload | None) -> None:
         """Take in a report, and what our recorder had put on it."""
         worker, nodeid = _worker_of(report), report.nodeid

@@ -6,7 +6,7 @@ Between pytest's options and the pure functions of `comparison` and `gates`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pytest_braintrust.errors import BaselineError
 from pytest_braintrust.gates import Gates, Verdict
 from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.selection import KEY, covers
-from pytest_braintrust.store import reading
+from pytest_braintrust.store import measuring, reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
@@ -221,6 +221,8 @@ class Judge:
     #: Those that are on their way here from Braintrust, by project.
     _coming: dict[str, Coming] = field(default_factory=dict)
     _missing: BaselineError | None = None
+    #: The tests that baselines were chosen for.
+    _tests: frozenset[str] = frozenset()
     _judged: dict[str, Judgement] = field(default_factory=dict)
 
     def choose(self, store: Store, project: str, *, elsewhere: bool) -> None:
@@ -271,6 +273,32 @@ class Judge:
             names = ("id", "remote_id", "name", "how")
             self._coming[project] = Coming(*(answer[name] for name in names))
         return project in self._coming
+
+    def know_tests(self, store: Store, tests: Iterable[str]) -> None:
+        """Choose again where a run was chosen that lacks some of the run's tests.
+
+        Args:
+            store: Where baselines are looked for.
+            tests: The node ids of what was collected, without trials.
+
+        Raises:
+            BaselineError: a baseline that was there is not there any more.
+            StoreError: the store could not be read.
+        """
+        known = frozenset(tests) if self._baselines else frozenset()
+        if known == self._tests:
+            # Each worker collects what the others do.
+            return
+        self._tests = known
+        for project, chosen in self._baselines.items():
+            number = chosen.experiment.number
+            if chosen.how not in baseline.BY_PLACE:
+                continue
+            if known <= measuring.node_ids(store, number):
+                continue
+            subject = replace(self._subject(project), tests=known)
+            found = baseline.find(store, subject, self.asked.baseline)
+            self._baselines[project] = found or chosen
 
     def bases(self) -> dict[str, tuple[str, str | None]]:
         """By project, the baseline's id in the store and on Braintrust."""

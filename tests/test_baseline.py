@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import Suite
-from made_runs import scored, store_run
+from made_runs import Told, scored, store_run
 from test_comparison import written
 
 from pytest_braintrust import baseline, exchange, git, selection
@@ -63,10 +63,13 @@ class Repository:
         info = git.repo_info(self.root)
         return store_run(self.store, TESTS, name=name, repo_info=info, **more)  # type: ignore[arg-type]
 
-    def find(self, asked: str | None = None) -> tuple[str, str] | None:
+    def find(
+        self, asked: str | None = None, *, tests: Sequence[Told] = ()
+    ) -> tuple[str, str] | None:
         """The name of the baseline of a run that would start now, and how."""
         info = git.repo_info(self.root) or {}
-        subject = Subject("p", info.get("branch"), self.root)
+        named = frozenset(each.nodeid for each in tests)
+        subject = Subject("p", info.get("branch"), self.root, tests=named)
         found = baseline.find(self.store, subject, asked, folder=self.root)
         return None if found is None else (found.name, found.how)
 
@@ -118,6 +121,52 @@ def test_a_dirty_run_is_no_run_of_its_commit(repo: Repository) -> None:
     repo.run("dirty")
     assert repo.find("ancestor") == ("clean", "ancestor")
     assert repo.find("previous") == ("dirty", "previous")
+
+
+def test_a_run_that_lacks_some_of_the_tests_is_passed_over(repo: Repository) -> None:
+    """For one before it that has them; not for what it never had, or who names it."""
+    tests = scored("exact", [1.0] * 6)
+    for name, told in (("other", [Told("x")]), ("whole", tests), ("part", tests[:3])):
+        info = git.repo_info(repo.root)
+        store_run(repo.store, told, name=name, repo_info=info)
+    assert repo.find(tests=tests) == ("whole", "ancestor")
+    assert repo.find("main", tests=tests) == ("whole", "branch")
+    assert repo.find("previous", tests=tests) == ("whole", "previous")
+    assert repo.find("part", tests=tests) == ("part", "name")
+    new = [Told("test_new")]
+    assert repo.find(tests=[*tests, *new]) == ("whole", "ancestor")
+    assert repo.find(tests=[*tests[:3], *new]) == ("part", "ancestor")
+    # Far back it is no news any more.
+    for number in range(12):
+        repo.commit(str(number))
+        info = git.repo_info(repo.root)
+        store_run(repo.store, tests[:3], name="later", repo_info=info)
+    assert repo.find(tests=tests) == ("later", "ancestor")
+
+
+def test_a_suite_that_draws_its_tests_is_compared_with_the_nearest_run(
+    repo: Repository,
+) -> None:
+    """Each run lacks some of the tests of another, and has others."""
+    tests = scored("exact", [1.0] * 9)
+    for name, told in (("one", tests[:6]), ("two", [*tests[:4], *tests[7:]])):
+        store_run(repo.store, told, name=name, repo_info=git.repo_info(repo.root))
+    assert repo.find(tests=tests[:8]) == ("two", "ancestor")
+
+
+def test_what_was_merged_is_not_from_before(repo: Repository) -> None:
+    """Its tests are new where it came to; what it did to others is to be seen."""
+    tests = scored("exact", [1.0] * 4)
+    store_run(repo.store, tests, name="main", repo_info=git.repo_info(repo.root))
+    repo.git("checkout", "-q", "-b", "topic")
+    repo.commit("topic")
+    told = [*tests, Told("test_new", {"exact": 1.0})]
+    store_run(repo.store, told, name="topic", repo_info=git.repo_info(repo.root))
+    repo.git("checkout", "-q", "main")
+    repo.commit("two")
+    store_run(repo.store, tests, name="main two", repo_info=git.repo_info(repo.root))
+    repo.git("merge", "-q", "--no-ff", "-s", "ours", "topic", "-m", "merged")
+    assert repo.find(tests=told) == ("main two", "ancestor")
 
 
 def test_a_merge_has_two_pasts_and_the_nearest_counts(repo: Repository) -> None:

@@ -132,6 +132,47 @@ def test_a_run_of_which_a_file_did_not_collect_is_no_baseline(suite: Suite) -> N
     assert ran.experiments()[-1]["base"] == second
 
 
+CONFTEST = """\
+import os
+PART = os.environ.get("PART")
+collect_ignore = ["b"] if PART == "ignored" else []
+def pytest_collection_modifyitems(items):
+    if PART == "dropped":
+        items[:] = [item for item in items if "test_a" in item.nodeid]
+"""
+SKIPPED = """\
+import os
+import pytest
+if os.environ.get("PART") == "skipped":
+    pytest.skip("not now", allow_module_level=True)
+"""
+
+
+@pytest.mark.parametrize("part", ["ignored", "dropped", "skipped"])
+def test_a_run_that_lacks_tests_of_the_one_before_it_is_passed_over(
+    suite: Suite, plugin_args: list[str], part: str
+) -> None:
+    """Whatever left them out, and though it has a test of its own."""
+    suite.write(conftest=CONFTEST)
+    first = folders(suite).run(*plugin_args).experiments()[0]["id"]
+    file = suite.folder / "b" / "test_b.py"
+    file.write_text(SKIPPED + FOLDER.format(name="b", score=0), encoding="utf-8")
+    suite.environment["PART"] = part
+    suite.write(test_c='def test_a(bt_score): bt_score(scores={"a": 1})')
+    suite.run(*plugin_args)
+    # A run of the same part is compared with it.
+    second, third = suite.run(*plugin_args).experiments()[1:]
+    assert third["base"] == second["id"]
+    suite.environment["PART"] = ""
+    ran = suite.run(GATE, *plugin_args)
+    assert "GATE FAILED: b regressed" in ran
+    assert ran.experiments()[-1]["base"] == first
+    suite.environment["PART"] = part
+    assert "b regressed" in suite.cli("gate", "latest", "--fail-on-regression")
+    command = ("gate", "latest", "--fail-on-regression", "--baseline", "previous")
+    assert "b regressed" in suite.cli(*command)
+
+
 def test_an_outage_is_no_baseline(suite: Suite) -> None:
     """It measured next to nothing."""
     suite.ini("braintrust_infrastructure_errors = ConnectionError")

@@ -47,6 +47,12 @@ class Measured(NamedTuple):
         return self.outcome == "errored"
 
 
+def node_ids(store: Store, number: int) -> set[str]:
+    """The tests that have a row in an experiment."""
+    found = store.query("SELECT nodeid FROM rows WHERE experiment = ?", (number,))
+    return {nodeid for (nodeid,) in found}
+
+
 def measured(store: Store, number: int) -> Iterator[Measured]:
     """The rows of an experiment, ordered by test and row name."""
     for nodeid, part, outcome, input_hash, source, numbers in store.query(

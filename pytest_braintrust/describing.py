@@ -136,6 +136,8 @@ def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
         api_key=settings.api_key,
     )
     metadata.update(settings.metadata)
+    if higher := config.getini("braintrust_higher_is_better"):
+        metadata[facts.HIGHER_IS_BETTER] = sorted(set(higher))
     if selected := _selection(config):
         metadata[selection.KEY] = selected
     with _hook_errors("pytest_braintrust_run_metadata"):

@@ -17,6 +17,10 @@ from pytest_braintrust.git import RepoInfo
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.redacting import REDACTED
 
+#: Where a run says of which metrics more is better: what it was judged by is what it
+#: is judged by again, where its ini file is not at hand.
+HIGHER_IS_BETTER = "higher_is_better"
+
 
 def run_metadata(
     *,
@@ -48,6 +52,13 @@ def without_key(value: Mapping[str, Any], api_key: str | None) -> dict[str, Any]
         text = text.replace(api_key, REDACTED)
     cleaned: dict[str, Any] = json.loads(text)
     return cleaned
+
+
+def higher_is_better(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """The metrics of which more is better, as a run says; others may say anything."""
+    told = metadata.get(HIGHER_IS_BETTER)
+    names = told if isinstance(told, list) else ()
+    return frozenset(each for each in names if isinstance(each, str))
 
 
 def experiment_id(run_id: str, project: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_braintrust import baseline, gates, naming
+from pytest_braintrust import baseline, facts, gates, naming
 from pytest_braintrust.baseline import Baseline, How, Subject
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
@@ -38,7 +38,7 @@ class Asked:
 
     baseline: str | None
     gates: Gates
-    #: Metrics of which more is better.
+    #: Metrics of which more is better, beside those that the judged run names.
     higher_is_better: frozenset[str]
     #: The option, variable or ini value that names the baseline.
     named_by: str = ""
@@ -133,7 +133,8 @@ def judgement(
             store,
             base.experiment,
             experiment,
-            higher_is_better=asked.higher_is_better,
+            higher_is_better=asked.higher_is_better
+            | facts.higher_is_better(experiment.metadata),
             each=seen.add,
         )
         measures = seen.result()

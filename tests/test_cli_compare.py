@@ -333,6 +333,31 @@ def test_gate_as_json(store: Store, command: Command) -> None:
     assert said.json["comparison"]["base"]["how"] == "stored"
 
 
+def test_a_run_is_judged_again_as_it_was(suite: Suite) -> None:
+    """By the metrics of which its ini file said that more is better, and by others."""
+    test = (
+        "import pytest\n"
+        "@pytest.mark.parametrize('n', range(10))\n"
+        "def test_a(bt_score, n): bt_score(metrics={'speed': %d + n, 'size': %d + n})\n"
+    )
+    suite.ini("braintrust_higher_is_better = speed")
+    suite.write(test_a=test % (10, 10)).run()
+    ran = suite.write(test_a=test % (90, 90)).run()
+
+    def verdicts(text: str) -> dict[str, str]:
+        lines = [line.split() for line in text.splitlines()]
+        return {each[0]: each[-1] for each in lines if "…" in "".join(each[4:5])}
+
+    assert verdicts(ran.section)["speed"] == "improved"
+    suite.ini()
+    looked = verdicts(suite.cli("diff").out)
+    assert (looked["speed"], looked["size"]) == ("improved", "regressed")
+    looked = verdicts(suite.cli("diff", "--higher-is-better=size").out)
+    assert (looked["speed"], looked["size"]) == ("improved", "improved")
+    assert "higher_is_better" not in suite.cli("diff").out
+    assert "speed regressed" not in suite.cli("gate", "--fail-on-regression").out
+
+
 def test_what_a_failed_gate_says_to_type_works(suite: Suite) -> None:
     """`pytest-braintrust diff latest`, in the folder of the run."""
     suite.write(test_a=written(*[1] * 8)).run()

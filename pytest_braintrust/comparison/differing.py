@@ -25,6 +25,7 @@ _INCIDENTAL = frozenset(
         "ci",
         _DATASETS,
         "exit_status",
+        "higher_is_better",
         "platform",
         "pytest_braintrust",
         "selected",

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.comparison.alone import RunMeasures
-from pytest_braintrust.comparison.result import (
-    ERRORED_AT_MOST,
-    Measure,
-    RunComparison,
-)
+from pytest_braintrust.comparison.counting import ERRORED_AT_MOST
+from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.statistics import Estimate
 
@@ -156,10 +153,10 @@ def summed(verdicts: Iterable[Verdict]) -> State:
 def _alone(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
     if not gates.fail_under and not gates.fail_over:
         return
-    if not run.measurable:
+    if not run.counts.measurable:
         text = (
-            f"{run.errored} of {run.tests} tests errored, more than "
-            f"{ERRORED_AT_MOST:.0%}: their means say nothing"
+            f"{run.counts.why_unmeasurable}, more than {ERRORED_AT_MOST:.0%}: "
+            "their means say nothing"
         )
         yield Verdict("not measurable", text)
         return
@@ -217,7 +214,7 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
         return
     for when, counts in (("then", comparison.then), ("now", comparison.now)):
         if not counts.measurable:
-            text = f"{counts.errored} of {counts.tests} tests errored {when}"
+            text = f"{counts.why_unmeasurable} {when}"
             yield Verdict("not measurable", f"{text}, more than {ERRORED_AT_MOST:.0%}")
             return
     known = {each.name: each for each in comparison.scores}

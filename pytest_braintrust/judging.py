@@ -107,7 +107,7 @@ class Judgement:
         failed = any(e.state == "failed" and e.of_run for e in self.verdicts)
         # Of a file that could not be imported nothing is known: not even its tests.
         collected = not self.experiment.tests.get("uncollected")
-        return self.measures.measurable and collected and not failed
+        return self.measures.counts.measurable and collected and not failed
 
 
 def judgement(

@@ -14,7 +14,7 @@ from made_runs import Told, scored, store_run
 
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.comparison.run import compare
-from pytest_braintrust.reports.compared import what_changed
+from pytest_braintrust.reports.compared import unmeasurable, what_changed, words
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store, open_store
 
@@ -60,6 +60,26 @@ def test_more_than_a_tenth_errored_is_not_measurable(
     found = compared(store, scored("exact", [1.0] * 20), [*now, *broken])
     assert measure(found, "exact").verdict == verdict
     assert found.overall == ("worse" if errored == 2 else "not measurable")
+
+
+def test_more_than_a_tenth_of_the_trials_errored_is_not_measurable(
+    store: Store,
+) -> None:
+    """Though each test has one that measured something: the one that worked."""
+    then = [Told(f"test_{i}", {"exact": 1.0}) for i in range(20) for _ in range(10)]
+    now = [
+        Told(f"test_{i}", {"exact": 0.0}, "errored" if trial else "passed")
+        for i in range(20)
+        for trial in range(10)
+    ]
+    found = compared(store, then, now)
+    assert (found.overall, found.now.errored) == ("not measurable", 0)
+    assert unmeasurable(found) == "180 of 200 trials errored now, more than 10%"
+    assert "180 of 200 trials errored now (left out)" in next(words(found, {})).text
+    # One of ten is a tenth.
+    some = [replace(each, outcome="passed") for each in now[: 19 * 10]]
+    found = compared(store, then, [*some, *now[19 * 10 :]])
+    assert (found.overall, found.now.errored_trials) == ("worse", 9)
 
 
 def test_the_overall_verdict(store: Store) -> None:

@@ -82,6 +82,24 @@ def test_errors_past_a_tenth_leave_nothing_to_judge(store: Store) -> None:
     ]
 
 
+def test_errored_trials_past_a_tenth_leave_nothing_to_judge(store: Store) -> None:
+    """Nor is such a run a baseline for others."""
+    now = [
+        Told(f"test_{i}", {"exact": 1.0}, "errored" if trial else "passed")
+        for i in range(8)
+        for trial in range(3)
+    ]
+    asked = gates(fail_under={"exact": 0.5})
+    assert verdicts(store, asked, now) == [
+        (
+            "not measurable",
+            "16 of 24 trials errored, more than 10%: their means say nothing",
+        )
+    ]
+    run = store_run(store, now)
+    assert not judgement(store, run, None, Asked(None, gates(), frozenset())).fit
+
+
 def test_a_drop_counts_whatever_the_noise_and_a_regression_beyond_it(
     store: Store,
 ) -> None:

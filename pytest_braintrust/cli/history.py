@@ -174,7 +174,7 @@ def _rows(
         yield [
             day(each.run.created_at),
             describing.name_of(each.run),
-            f"{each.measures.tests:,}",
+            f"{each.measures.counts.tests:,}",
             *charted,
             *(_mean(each.of(name)) for name in others),
             _status(each),
@@ -183,11 +183,10 @@ def _rows(
 
 def _status(each: _Point) -> str:
     """What is to be known of a run before its means are believed."""
-    errored = each.measures.errored
     status = _STATUS.get(each.run.exit_status, "broken")
     if not status and is_cut_short(each.run):
         return describing.CUT_SHORT
-    return status or (f"{errored:,} errored" if errored else "")
+    return status or each.measures.counts.left_out
 
 
 def _mean(found: Estimate | None, scale: Scale = Scale()) -> str:  # noqa: B008 - frozen
@@ -246,8 +245,9 @@ def _plain(each: _Point) -> dict[str, object]:
         "exit_status": each.run.exit_status,
         "branch": (each.run.repo_info or {}).get("branch"),
         "commit": (each.run.repo_info or {}).get("commit"),
-        "tests": each.measures.tests,
-        "errored": each.measures.errored,
+        "tests": each.measures.counts.tests,
+        "errored": each.measures.counts.errored,
+        "errored_trials": each.measures.counts.errored_trials,
         "scores": {n: plain_estimate(e) for n, e in each.measures.scores.items()},
         "metrics": {n: plain_estimate(e) for n, e in each.measures.metrics.items()},
     }

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pytest_braintrust.comparison.counting import Counting, Counts
 from pytest_braintrust.comparison.pairing import Test, grouped
-from pytest_braintrust.comparison.result import ERRORED_AT_MOST
 from pytest_braintrust.fields import PASS
 from pytest_braintrust.statistics import Estimate, Interval, MeanAccumulator
 from pytest_braintrust.store import measuring
@@ -60,8 +60,7 @@ class RunMeasures:
     Attributes:
         scores: By name; each test counts once, however many trials it has.
         metrics: By name.
-        tests: How many recorded tests there are, rows of one test counted apart.
-        errored: How many of them measured nothing.
+        counts: How many tests there are, and how many of them measured nothing.
         trials: Of the tests that were run several times.
         scored: By score, how many rows have it; `pass` last.
         unscored: By outcome, how many rows have no score that says more than the
@@ -71,24 +70,17 @@ class RunMeasures:
 
     scores: Mapping[str, Estimate]
     metrics: Mapping[str, Estimate]
-    tests: int
-    errored: int
+    counts: Counts
     trials: TrialShares = field(default_factory=TrialShares)
     scored: Mapping[str, int] = field(default_factory=dict)
     unscored: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def measurable(self) -> bool:
-        """Whether few enough tests errored for the means to say something."""
-        return self.errored <= ERRORED_AT_MOST * self.tests
 
 
 @dataclass(slots=True)
 class Measuring:
     """Takes in the tests of a run, one after the other."""
 
-    _tests: int = 0
-    _errored: int = 0
+    _counts: Counting = field(default_factory=Counting)
     _trials: TrialShares = field(default_factory=TrialShares)
     _scores: dict[str, MeanAccumulator] = field(
         default_factory=lambda: defaultdict(MeanAccumulator)
@@ -102,8 +94,7 @@ class Measuring:
 
     def add(self, test: Test) -> None:
         """Take in a test."""
-        self._tests += 1
-        self._errored += test.errored
+        self._counts.add(test)
         for name, values in test.scores.items():
             self._scores[name].add(values)
             self._scored[name] += len(values)
@@ -120,8 +111,7 @@ class Measuring:
         return RunMeasures(
             scores={n: e.result(bounds=_SCORE_BOUNDS) for n, e in self._scores.items()},
             metrics={name: each.result() for name, each in self._metrics.items()},
-            tests=self._tests,
-            errored=self._errored,
+            counts=self._counts.result(),
             trials=self._trials,
             scored={
                 name: self._scored[name] for name in sorted(self._scored, key=_is_pass)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from pytest_braintrust.comparison.counting import Counts
 from pytest_braintrust.statistics import Better, Comparison, Sensitivity, Verdict
 
 Kind: TypeAlias = Literal["score", "metric"]
@@ -14,9 +15,6 @@ Kind: TypeAlias = Literal["score", "metric"]
 Overall: TypeAlias = Literal[
     "better", "worse", "mixed", "no evidence", "same", "not measurable"
 ]
-
-#: With a larger share of errored tests than this nothing is called measured.
-ERRORED_AT_MOST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +29,6 @@ class RunFacts:
     commit: str | None = None
     dirty: bool = False
     url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many recorded tests a run has, and how many of them measured nothing."""
-
-    tests: int
-    errored: int
-
-    @property
-    def measurable(self) -> bool:
-        """Whether few enough tests errored for the others to say something."""
-        return self.errored <= ERRORED_AT_MOST * self.tests
 
 
 @dataclass(frozen=True, slots=True)

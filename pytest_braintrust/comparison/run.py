@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from pytest_braintrust import statistics
+from pytest_braintrust.comparison.counting import Counting
 from pytest_braintrust.comparison.differing import Counted, differences
 from pytest_braintrust.comparison.pairing import (
     Pair,
@@ -16,7 +17,6 @@ from pytest_braintrust.comparison.pairing import (
     pairs,
 )
 from pytest_braintrust.comparison.result import (
-    Counts,
     Kind,
     Measure,
     RunComparison,
@@ -80,8 +80,8 @@ def compare(
         new=tuple(each.nodeid for each in unpaired.new),
         gone=tuple(each.nodeid for each in unpaired.gone),
         renamed=tuple(seen.renamed),
-        then=seen.then.counts,
-        now=seen.now.counts,
+        then=seen.then.counts.result(),
+        now=seen.now.counts.result(),
         scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
         scores_gone=tuple(n for n in seen.expected if n not in seen.now.scores),
         not_run=seen.not_run(),
@@ -121,24 +121,18 @@ def _loss(change: TestChange) -> tuple[float, str, str, str]:
 class _Side:
     """How many tests a run has, how many measured nothing, and the scores it has."""
 
-    tests: int = 0
-    errored: int = 0
+    counts: Counting = field(default_factory=Counting)
     #: In the order in which they come.
     scores: dict[str, None] = field(default_factory=dict)
     metrics: dict[str, object] = field(default_factory=dict)
 
     def counting(self, tests: Iterator[Test]) -> Iterator[Test]:
         for test in tests:
-            self.tests += 1
-            self.errored += test.errored
+            self.counts.add(test)
             for name in test.scores:
                 self.scores[name] = None
             self.metrics.update(test.metrics)
             yield test
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(self.tests, self.errored)
 
 
 @dataclass(slots=True)
@@ -197,6 +191,11 @@ class _Seen:
         metrics = self.then.metrics.keys() - self.expected_metrics.keys()
         return tuple(sorted(scores | (metrics - self.now.metrics.keys())))
 
+    @property
+    def measurable(self) -> bool:
+        """Whether few enough errored in both runs."""
+        return all(e.counts.result().measurable for e in (self.then, self.now))
+
     def measures(self) -> tuple[Measure, ...]:
         scores = statistics.judged_together(
             [each.result() for each in self._scores.values()]
@@ -222,8 +221,7 @@ class _Seen:
     ) -> Measure:
         numbers = _bounded(judged.numbers) if kind == "score" else judged.numbers
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
-        measurable = self.then.counts.measurable and self.now.counts.measurable
-        if not measurable:
+        if not self.measurable:
             verdict = "not measurable"
         elif name == DURATION and judged.p_value is not None and _is_small(numbers):
             verdict = "no evidence"

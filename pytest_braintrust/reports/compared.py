@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_braintrust.comparison.result import (
-    ERRORED_AT_MOST,
-    Counts,
-    Measure,
-    RunComparison,
-)
+from pytest_braintrust.comparison.counting import ERRORED_AT_MOST, Counts
+from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports.lines import Line, name_of, plain, short
 from pytest_braintrust.reports.table import MARKS, table
@@ -110,10 +106,7 @@ def unmeasurable(comparison: RunComparison) -> str:
     """Why nothing can be said."""
     for when, counts in (("now", comparison.now), ("then", comparison.then)):
         if not counts.measurable:
-            return (
-                f"{counts.errored} of {a_number(counts.tests, 'test')} errored {when}, more than "
-                f"{ERRORED_AT_MOST:.0%}"
-            )
+            return f"{counts.why_unmeasurable} {when}, more than {ERRORED_AT_MOST:.0%}"
     if not comparison.shared:
         return "no test is in both runs"
     if not comparison.scores:
@@ -155,7 +148,7 @@ def _counts(comparison: RunComparison) -> str:
 
 
 def _errored(when: str, counts: Counts) -> list[str]:
-    return [f"{counts.errored} errored {when} (left out)"] if counts.errored else []
+    return [f"{counts.left_out} {when} (left out)"] if counts.left_out else []
 
 
 def _over_all(

@@ -57,7 +57,8 @@ def plain_judgement(judged: Judgement) -> dict[str, Any]:
     return {
         "scores": {name: plain_estimate(e) for name, e in measures.scores.items()},
         "metrics": {name: plain_estimate(e) for name, e in measures.metrics.items()},
-        "errored": measures.errored,
+        "errored": measures.counts.errored,
+        "errored_trials": measures.counts.errored_trials,
         "unscored": dict(measures.unscored),
         "trials": asdict(measures.trials),
         "gates": [_gate(each) for each in judged.verdicts],
@@ -97,6 +98,8 @@ def plain_comparison(judged: Judgement) -> dict[str, Any] | None:
             "now": found.now.tests,
             "errored_then": found.then.errored,
             "errored_now": found.now.errored,
+            "errored_trials_then": found.then.errored_trials,
+            "errored_trials_now": found.now.errored_trials,
         },
         "overall": found.overall,
         "measures": [_measure(each) for each in found.measures],

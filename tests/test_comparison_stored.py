@@ -62,6 +62,25 @@ def test_more_than_a_tenth_errored_is_not_measurable(
     assert found.overall == ("worse" if errored == 2 else "not measurable")
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_errors_in_tests_that_a_run_was_not_asked_for_do_not_matter(
+    store: Store, *, swapped: bool
+) -> None:
+    """As of a run with -k beside one of all; those in its own part do."""
+    told = scored("exact", [1.0] * 20)
+    broken = [replace(each, outcome="errored") for each in told]
+    part = store_run(store, told[:10], metadata={"selection": {"-k": "test_0"}})
+
+    def beside(*tests: Told) -> RunComparison:
+        whole = store_run(store, tests)
+        return compare(store, *((part, whole) if swapped else (whole, part)))
+
+    found = beside(*told[:17], *broken[17:])
+    assert found.overall == "same"
+    assert (found.then.errored, found.now.errored) == (0, 0)
+    assert beside(*broken[:2], *told[2:]).overall == "not measurable"
+
+
 def test_more_than_a_tenth_of_the_trials_errored_is_not_measurable(
     store: Store,
 ) -> None:

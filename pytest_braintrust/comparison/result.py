@@ -124,6 +124,7 @@ class RunComparison:
     gone: tuple[str, ...]
     #: By the node ids then and now.
     renamed: tuple[tuple[str, str], ...]
+    #: The tests of each run, without those that the other one was not asked for.
     then: Counts
     now: Counts
     #: Scores that only the run that is judged has.

@@ -67,10 +67,11 @@ def compare(
         asked_now=asks_for(head.metadata, base.metadata),
         asked_then=asks_for(base.metadata, head.metadata),
     )
-    then = seen.then.counting(grouped(measuring.measured(store, base.number)))
-    now = seen.now.counting(_told(store, head, each))
+    then = seen.then.noting(grouped(measuring.measured(store, base.number)))
+    now = seen.now.noting(_told(store, head, each))
     for pair in pairs(then, now, unpaired):
         seen.add(pair)
+    seen.count_alone(unpaired)
     return RunComparison(
         base=facts_of(base),
         head=facts_of(head),
@@ -121,14 +122,14 @@ def _loss(change: TestChange) -> tuple[float, str, str, str]:
 class _Side:
     """How many tests a run has, how many measured nothing, and the scores it has."""
 
+    #: Without those that the other run was not asked for.
     counts: Counting = field(default_factory=Counting)
     #: In the order in which they come.
     scores: dict[str, None] = field(default_factory=dict)
     metrics: dict[str, object] = field(default_factory=dict)
 
-    def counting(self, tests: Iterator[Test]) -> Iterator[Test]:
+    def noting(self, tests: Iterator[Test]) -> Iterator[Test]:
         for test in tests:
-            self.counts.add(test)
             for name in test.scores:
                 self.scores[name] = None
             self.metrics.update(test.metrics)
@@ -162,6 +163,8 @@ class _Seen:
     def add(self, pair: Pair) -> None:
         self.shared += 1
         self.measured += not (pair.then.errored or pair.now.errored)
+        self.then.counts.add(pair.then)
+        self.now.counts.add(pair.now)
         self.expected.update(pair.then.scores)
         self.expected_metrics.update(pair.then.metrics)
         self.counted.add(pair)
@@ -172,6 +175,15 @@ class _Seen:
             then = pair.then.metrics.get(name)
             if then is not None:
                 self._metrics[name].add(then, now)
+
+    def count_alone(self, unpaired: Unpaired) -> None:
+        """Count the tests that the other run was asked for and has not."""
+        for test in unpaired.gone:
+            if unpaired.asked_now(test.nodeid):
+                self.then.counts.add(test)
+        for test in unpaired.new:
+            if unpaired.asked_then(test.nodeid):
+                self.now.counts.add(test)
 
     def _add_scores(self, pair: Pair) -> None:
         both = 0

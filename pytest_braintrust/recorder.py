@@ -270,16 +270,8 @@ class Recording:
         return "passed" if part.raised is None else "failed"
 
     def _has_own_row(self, outcome: Outcome) -> bool:
-        if outcome in UNMEASURED:
-            return bool(self.said) or bool(self.attempts)
-        if not self.parts or self.said:
-            return True
-        # A test that only opened rows has those; its own is needed to tell what
-        # none of them tells.
-        told = self.raised is not None and any(
-            part.raised is self.raised for part in self.parts
-        )
-        return outcome in {"failed", "errored"} and not told
+        # How a test ended that was measured only its own row tells, in every run alike.
+        return outcome not in UNMEASURED or bool(self.said) or bool(self.attempts)
 
     def _part_error(self, part: Part, outcome: Outcome) -> str | None:
         if outcome not in {"failed", "errored"}:

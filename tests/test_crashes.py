@@ -112,6 +112,7 @@ def test_what_a_test_logged_survives_its_worker(spread: Suite) -> None:
     assert told(ran) == {
         "test_exits": ("errored", {"exact": 1}),
         "test_faults": ("errored", {}),
+        "test_killed": ("errored", {}),
         "test_killed first": ("errored", {"exact": 1}),
         "test_killed second": ("errored", {}),
     }

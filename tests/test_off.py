@@ -117,7 +117,7 @@ def test_calls_are_taken_and_checked_alike(
     assert "== braintrust ==" not in off
     on = suite.run(*plugin_args)
     assert on.status == 0, on.out
-    assert len(on.rows()) == 14
+    assert len(on.rows()) == 23
 
 
 @pytest.mark.parametrize("flags", [(), ("--braintrust",)], ids=["off", "on"])

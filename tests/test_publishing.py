@@ -50,6 +50,7 @@ def test_junit_xml_has_the_scores(suite: Suite, plugin_args: list[str]) -> None:
     assert properties(suite.folder / "out.xml") == {
         "test_two": {"score.exact": "0.75", "score.pass": "1.0"},
         "test_rows": {
+            "score.pass": "1.0",
             "score.second turn.exact": "1.0",
             "score.second turn.pass": "1.0",
         },

@@ -111,6 +111,11 @@ def rows_of(ran: Ran, test: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def further(ran: Ran, test: str) -> dict[str, dict[str, Any]]:
+    """The rows that a test opened, by name."""
+    return {name: row for name, row in rows_of(ran, test).items() if name}
+
+
 def told(rows: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float | None]]:
     """What came of each row."""
     return {name: (outcome(r), r["scores"].get("pass")) for name, r in rows.items()}
@@ -132,7 +137,7 @@ def ran(
 
 def test_each_row_has_its_own_words(ran: Ran) -> None:
     """Unsaid, input and expected are the parameters', and the row's name beside."""
-    several = rows_of(ran, "test_several")
+    several = further(ran, "test_several")
     first, second, third = several.values()
     assert list(several) == ["first", "2", "3"]
     assert first["input"] == {"question": "France", "row": "first"}
@@ -148,36 +153,48 @@ def test_each_row_has_its_own_words(ran: Ran) -> None:
 
 
 def test_rows_stand_beside_the_test_s_own(ran: Ran) -> None:
-    """In loops and in each other, too; a test that only opens rows has those."""
+    """In loops and in each other, too, and where the test says nothing more."""
     assert told(rows_of(ran, "test_own_row_too")) == {
         "": ("passed", 1),
         "further": ("passed", 1),
     }
-    loop = rows_of(ran, "test_loop")
+    own, *_ = rows_of(ran, "test_loop").values()
+    assert (own["output"], own["scores"]) == (None, {"pass": 1})
+    loop = further(ran, "test_loop")
     assert [each["input"] for each in loop.values()] == list(range(20))
     assert loop["0"]["scores"]["even"] == 1
 
     nested = rows_of(ran, "test_nested")
     assert nested["outer"]["scores"] == {"before": 1, "after": 0, "pass": 1}
     assert nested["inner"]["scores"] == {"inside": 0.5, "pass": 1}
-    assert set(rows_of(ran, "test_nested_by_itself")) == {"outer", "inner"}
+    assert set(rows_of(ran, "test_nested_by_itself")) == {"", "outer", "inner"}
 
 
 def test_a_block_that_raises_fails_its_row(ran: Ran) -> None:
-    """With the error; the test has no row of its own for it."""
+    """With the error, as it fails the test's own."""
     raises = rows_of(ran, "test_raises")
-    assert told(raises) == {"good": ("passed", 1), "bad": ("failed", 0)}
+    assert told(raises) == {
+        "": ("failed", 0),
+        "good": ("passed", 1),
+        "bad": ("failed", 0),
+    }
     assert raises["good"]["error"] is None
-    assert "assert 'Rome' == 'Paris'" in raises["bad"]["error"]
+    for name in ("", "bad"):
+        assert "assert 'Rome' == 'Paris'" in raises[name]["error"]
     inner_raises = rows_of(ran, "test_inner_raises")
-    assert told(inner_raises) == {"outer": ("failed", 0), "inner": ("failed", 0)}
+    failed = ("failed", 0)
+    assert told(inner_raises) == {"": failed, "outer": failed, "inner": failed}
     assert "ZeroDivisionError" in inner_raises["outer"]["error"]
 
 
 def test_what_the_test_catches_fails_the_row_alone(ran: Ran) -> None:
     """With a traceback of its own, from the test on."""
     caught = rows_of(ran, "test_caught")
-    assert told(caught) == {"caught": ("failed", 0), "good": ("passed", 1)}
+    assert told(caught) == {
+        "": ("passed", 1),
+        "caught": ("failed", 0),
+        "good": ("passed", 1),
+    }
     assert "ZeroDivisionError: division by zero" in caught["caught"]["error"]
     assert "pytest_braintrust" not in caught["caught"]["error"]
     both = rows_of(ran, "test_caught_and_failed")
@@ -206,7 +223,7 @@ def test_wrong_scores_and_late_ones(ran: Ran) -> None:
     """A wrong one at the opening is refused before there is a row."""
     assert told(rows_of(ran, "test_wrong_score")) == {"": ("failed", 0)}
     inside = rows_of(ran, "test_wrong_score_inside")
-    assert told(inside) == {"wrong": ("failed", 0)}
+    assert told(inside) == {"": ("failed", 0), "wrong": ("failed", 0)}
     assert inside["wrong"]["output"] == "kept"
     after = rows_of(ran, "test_said_after_the_block")
     assert after["late"]["scores"] == {"late": 1, "pass": 1}
@@ -214,7 +231,7 @@ def test_wrong_scores_and_late_ones(ran: Ran) -> None:
 
 def test_any_name_will_do(ran: Ran) -> None:
     """Without one a row has its number; a long one is cut and stays apart."""
-    names = list(rows_of(ran, "test_names"))
+    names = list(further(ran, "test_names"))
     assert names[:2] == ["a/b", "\\ud800 \x00 é"]
     assert all(len(name) < 1_100 for name in names)
     assert names[4:] == ["5", "6", "0", '["t",1]']
@@ -222,7 +239,7 @@ def test_any_name_will_do(ran: Ran) -> None:
 
 def test_threads_have_rows_of_their_own(ran: Ran) -> None:
     """Each is whole."""
-    threads = rows_of(ran, "test_threads")
+    threads = further(ran, "test_threads")
     assert sorted(each["input"] for each in threads.values()) == list(range(50))
     assert all(each["input"] == each["output"] for each in threads.values())
 
@@ -264,7 +281,57 @@ def test_many_rows_of_one_test_in_a_worker(suite: Suite) -> None:
     """What a worker notes of them, should it die, does not hold the test up."""
     many = suite.write(test_many=MANY).run("-p", XDIST, "-n1")
     assert many.status == 0, many.out
-    assert len(many.rows()) == 1_000
+    assert len(many.rows()) == 1_001
+
+
+ONLY_ROWS = """\
+import pytest
+
+@pytest.fixture
+def shaky(request):
+    if {broken}: raise OSError
+
+@pytest.mark.parametrize("question", range(6))
+def test_turns(bt_score, shaky, question, request):
+    with bt_score.row("turn") as row: row(output=question, scores={{"exact": 1}})
+    assert not {failing}
+"""
+FIRST_TRIAL = "'trial1' in request.node.name"
+
+
+def test_failures_of_tests_that_only_open_rows_are_judged(suite: Suite) -> None:
+    """They are the same tests as before, which passed then."""
+    suite.write(test_turns=ONLY_ROWS.format(broken=False, failing=False)).run()
+    suite.write(test_turns=ONLY_ROWS.format(broken=False, failing=True))
+    ran = suite.run("--braintrust-fail-on-regression")
+    assert "pass regressed by 0.5 from 1 to 0.5" in ran.section
+    assert "test_turns.py::test_turns[0]" in ran.section
+    assert " new" not in ran.section
+    assert "unscored" not in ran.section
+
+
+def test_trials_of_tests_that_only_open_rows_are_told(suite: Suite) -> None:
+    """How they ended no row tells that was closed before."""
+    suite.write(test_turns=ONLY_ROWS.format(broken=False, failing=FIRST_TRIAL))
+    failing = suite.run("--braintrust-trials=2").section
+    assert "trials      of 12 tests, passed 6 always, 6 sometimes" in failing
+    assert "unscored" not in failing
+    suite.write(test_turns=ONLY_ROWS.format(broken=FIRST_TRIAL, failing=False))
+    broken = suite.run("--braintrust-trials=2").section
+    assert "unscored    6 of 18 rows got no score; by outcome: 6 errored" in broken
+
+
+def test_what_has_no_score_beside_rows_that_have(suite: Suite) -> None:
+    """Rows without one are told of, and a test's own is none of those."""
+    text = """\
+def test_rows(bt_score):
+    for number in range(3):
+        with bt_score.row(scores={"exact": 1} if number else None): pass
+def test_own(bt_score): bt_score(scores={"exact": 1})
+def test_nothing(bt_score): bt_score(output=1)
+"""
+    ran = suite.write(test_rows=text).run()
+    assert "unscored    2 of 6 rows got no score; by outcome: 2 passed" in ran.section
 
 
 OFF = """\
@@ -296,8 +363,7 @@ def test_it(bt_score):
             row(scores={"exact": number / 2})
 """
     ran = suite.write(test_rows=text).run()
-    told = [each["metadata"]["pytest"]["row"] for each in ran.rows()]
-    assert told == ["turn", "turn 2", "turn 3"]
+    assert list(rows_of(ran, "test_it")) == ["", "turn", "turn 2", "turn 3"]
     assert "trials" not in ran.section
 
 

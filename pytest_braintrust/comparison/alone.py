@@ -12,6 +12,7 @@ from pytest_braintrust.fields import PASS
 from pytest_braintrust.statistics import Estimate, Interval, MeanAccumulator
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.measuring import Measured
 from pytest_braintrust.store.reading import StoredExperiment
 
 _SCORE_BOUNDS = Interval(0.0, 1.0)
@@ -65,7 +66,8 @@ class RunMeasures:
         scored: By score, how many rows have it; `pass` last.
         unscored: By outcome, how many rows have no score that says more than the
             outcome. Where no row has any but `pass`, nothing else was to be scored:
-            then those that have not even that.
+            then those that have not even that. A test whose further rows are scored
+            needs no score of its own beside `pass`.
     """
 
     scores: Mapping[str, Estimate]
@@ -91,6 +93,8 @@ class Measuring:
     _scored: Counter[str] = field(default_factory=Counter)
     #: How many rows have no score, `pass` alone, or another one, by outcome.
     _told: Counter[tuple[int, str]] = field(default_factory=Counter)
+    #: The test whose own rows came last: those of its further rows follow.
+    _own: Test | None = None
 
     def add(self, test: Test) -> None:
         """Take in a test."""
@@ -103,8 +107,18 @@ class Measuring:
         if len(test.trials) > 1 and (passed := test.scores.get(PASS)):
             self._trials = self._trials.adding(passed, test.scores)
         for row in test.trials:
-            more = len(row.scores) - (PASS in row.scores)
-            self._told[2 if more else len(row.scores), row.outcome] += 1
+            self._told[_told(row), row.outcome] += 1
+        if not test.part:
+            self._own = test
+        elif self._own is not None and self._own.nodeid == test.nodeid:
+            self._excuse(self._own)
+            self._own = None
+
+    def _excuse(self, own: Test) -> None:
+        """Ask for no score of a test whose further rows have them."""
+        for row in own.trials:
+            if _told(row) == _PASS_ALONE:
+                self._told[_PASS_ALONE, row.outcome] -= 1
 
     def result(self) -> RunMeasures:
         """What they came to."""
@@ -120,12 +134,24 @@ class Measuring:
         )
 
     def _unscored(self) -> dict[str, int]:
-        most = max((said for said, _ in self._told), default=0)
+        # Without those of which none is left.
+        told = +self._told
+        most = max((said for said, _ in told), default=0)
         counts: Counter[str] = Counter()
-        for (said, outcome), count in self._told.items():
+        for (said, outcome), count in told.items():
             if said < most or not said:
                 counts[outcome] += count
         return dict(counts)
+
+
+#: What `_told` answers for a row that says no more than the outcome.
+_PASS_ALONE = 1
+
+
+def _told(row: Measured) -> int:
+    """How much the scores of a row tell: nothing, the outcome, or more than that."""
+    more = len(row.scores) - (PASS in row.scores)
+    return 2 if more else len(row.scores)
 
 
 def _is_pass(name: str) -> bool:

@@ -111,7 +111,7 @@ class Starter:
             socket.gethostname(),
             os.getpid(),
         )
-        notes = [note] if note else []
+        notes = [each for each in (note, configured.mistaken_root(config)) if each]
         keeper = Keeper(store, run.experiment, session, notes=notes)
         controller = Controller(
             config, settings, plan.places, run=run, keeper=keeper, judge=judge

@@ -48,7 +48,7 @@ def told() -> Help:
     options = re.findall(r"(?m)^  (--braintrust\S*)\s+(.+)$", shown)
     lines = re.findall(r"(?m)^  (braintrust_\w+) \((\w+)\):\s+(.+)$", shown)
     return Help(
-        {name.replace("=", " ", 1): _split(text) for name, text in options},
+        {name: _split(text) for name, text in options},
         {name: (kind, text) for name, kind, text in lines},
     )
 
@@ -76,14 +76,14 @@ def test_the_table_of_options_is_that_of_the_help(told: Help) -> None:
     """Every option with its variable and its ini value, in the words of `--help`."""
     expected: dict[str, list[str]] = {}
     for option, (variable, text) in told.options.items():
-        ini = option.partition(" ")[0].removeprefix("--").replace("-", "_")
+        ini = option.partition("=")[0].removeprefix("--").replace("-", "_")
         expected[option] = [variable, ini if ini in told.ini else "", text]
     assert table(DOCS / "options.md", "option") == expected
 
 
 def test_the_table_of_ini_values_is_that_of_the_help(told: Help) -> None:
     """Those that no option has."""
-    options = {each.partition(" ")[0] for each in told.options}
+    options = {each.partition("=")[0] for each in told.options}
     alone = {
         name: [kind, text]
         for name, (kind, text) in told.ini.items()
@@ -178,7 +178,7 @@ def test_the_workflows_are_yaml_and_name_options_of_ours(told: Help) -> None:
     steps = blocks["github"]["jobs"]["evals"]["steps"]
     assert all(("uses" in each) != ("run" in each) for each in steps)
     assert set(blocks["gitlab"]["evals"]) >= {"image", "script", "cache", "artifacts"}
-    known = {each.partition(" ")[0] for each in told.options}
+    known = {each.partition("=")[0] for each in told.options}
     for document in ("ci.md", "comparison.md"):
         text = (DOCS / document).read_text(encoding="utf-8")
         assert set(re.findall(r"--braintrust[a-z-]*", text)) <= known

@@ -289,3 +289,34 @@ def test_a_run_is_named_so_that_a_person_knows_it(suite: Suite) -> None:
     last = suite.run().experiments()[-1]
     assert re.fullmatch(rf"topic-{commit[:7]}-\d{{8}}-\d{{6}}", last["name"])
     assert last["project"] == suite.folder.name
+
+
+TOOK = "pytest took the value of --braintrust-json for a path of tests"
+
+
+@pytest.mark.parametrize(
+    ("file", "ini"),
+    [("out/x.json", ""), ("out/x.json", "out/pytest.ini"), ("x.json", "")],
+)
+def test_a_value_that_pytest_takes_for_a_path_is_told(
+    suite: Suite, file: str, ini: str
+) -> None:
+    """It has another root by that; with `=`, or where it is told its root, it has not."""
+    suite.write(test_a="def test_a(bt_score): bt_score(scores={'exact': 1})")
+    outside = suite.folder.parent
+    (outside / "out").mkdir()
+    for name in filter(None, (file, ini)):
+        (outside / name).touch()
+    if ini:
+        (outside / ini).write_text("[pytest]", encoding="utf-8")
+
+    def told(*arguments: str) -> str:
+        return " ".join(suite.run(*arguments).section.split())
+
+    spaced = told("--braintrust-json", f"../{file}")
+    assert TOOK in spaced
+    assert "write --braintrust-json=…" in spaced
+    assert TOOK not in told(f"--braintrust-json=../{file}")
+    assert TOOK not in told("--braintrust-json", f"../{file}", "--rootdir=.")
+    (suite.folder / "here.json").touch()
+    assert TOOK not in told("--braintrust-json", "here.json", "test_a.py")

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from pytest_braintrust.events import Columns, amounts_of, hash_of
@@ -37,6 +38,16 @@ _FIELDS = (
     "metadata",
 )
 _FURTHER = ("origin",)
+
+#: What rows have that were downloaded from Braintrust.
+VERSION = "_xact_id"
+
+#: Those that are looked at besides.
+_READ = frozenset({*_FURTHER, "is_root"})
+#: Those that a person would write.
+_LOGGED = ("id", "input", "output", "expected", "error", "scores", "tags", "metrics")
+#: Characters of what is wrong, in a message.
+_SHOWN = 80
 
 #: What is a text among the facts of a commit, the SDK's diff too.
 _COMMIT_TEXTS = (RepoInfo.__optional_keys__ - {"dirty"}) | {"git_diff"}
@@ -78,6 +89,36 @@ def decode(event: Mapping[str, Any]) -> Columns:
         source=_text(facts.get("source")),
         event=dumps(plain),
     )
+
+
+def check_written(event: Mapping[str, Any]) -> None:
+    """Refuse what decoding would pass over, in a row that somebody may have written.
+
+    Rows that were downloaded from Braintrust have fields that only it knows of.
+
+    Raises:
+        ValueError: a field is misspelt, or an outcome is none; the text says which.
+    """
+    if VERSION not in event:
+        for name in event:
+            if name not in _FIELDS and name not in _READ:
+                _no_field(name)
+    metadata = event.get("metadata")
+    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
+    if not isinstance(facts, dict) or not _text(facts.get("nodeid")):
+        return
+    if facts.get("outcome") not in OUTCOMES:
+        told = plain_text(str(facts.get("outcome")))[:_SHOWN]
+        msg = f"its outcome {told!r} is none; there is {', '.join(OUTCOMES)}"
+        raise ValueError(msg)
+
+
+def _no_field(name: str) -> NoReturn:
+    near = get_close_matches(name[:_SHOWN], _FIELDS, 1)
+    there = ", ".join(_LOGGED)
+    hint = f"did you mean {near[0]!r}?" if near else f"a row has {there}"
+    msg = f"there is no field {plain_text(name)[:_SHOWN]!r}; {hint}"
+    raise ValueError(msg)
 
 
 def identity(event: Mapping[str, Any]) -> str:

@@ -15,7 +15,13 @@ from typing import Any, BinaryIO, NoReturn
 
 from pytest_braintrust import __version__
 from pytest_braintrust.datasets.rows import decoded
-from pytest_braintrust.decoding import decode, is_root, repo_info
+from pytest_braintrust.decoding import (
+    VERSION,
+    check_written,
+    decode,
+    is_root,
+    repo_info,
+)
 from pytest_braintrust.errors import ExchangeError
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.locks import locked
@@ -192,6 +198,8 @@ class _Rows:
     lines: int = 0
     wrong: list[str] = field(default_factory=list)
     count: int = 0
+    #: By the hash of its id, the line of each row: ids would take twice the memory.
+    _seen: dict[int, int] = field(default_factory=dict)
 
     def arrivals(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[Arrival]:
         for number, line in lines:
@@ -201,7 +209,10 @@ class _Rows:
                 if not isinstance(event, dict):
                     self._note(number, "it is not an object")
                 elif is_root(event):
-                    yield Arrival(decode(event))
+                    check_written(event)
+                    row = decode(event)
+                    if self._is_new(number, row["id"], event):
+                        yield Arrival(row)
             except ValueError as error:
                 self._note(number, str(error))
 
@@ -218,6 +229,18 @@ class _Rows:
                 f"of {self.told:,}; nothing was imported"
             )
             raise ExchangeError(msg)
+
+    def _is_new(self, number: int, row_id: str, event: Mapping[str, Any]) -> bool:
+        """Whether no line before has the id; pages of Braintrust may repeat a row.
+
+        Raises:
+            ValueError: one has, and it is no page of Braintrust.
+        """
+        first = self._seen.setdefault(hash(row_id), number)
+        if first != number and VERSION not in event:
+            msg = f"its 'id' is that of line {first}: remove one, or give it its own"
+            raise ValueError(msg)
+        return first == number
 
     def _note(self, number: int, why: str) -> None:
         self.count += 1

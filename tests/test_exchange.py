@@ -110,9 +110,15 @@ def test_a_changed_row_takes_its_place(
     assert reading.row_counts(there, imported.experiment.number).pending == 1
 
 
-@pytest.mark.parametrize("lines", [2, 4])
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (2, "rows.jsonl: 2 rows, and its first line tells of 3; nothing was"),
+        (4, "rows.jsonl:5: its 'id' is that of line 2: remove one, or give it its own"),
+    ],
+)
 def test_a_file_that_lost_or_doubled_rows_is_refused(
-    here: Store, there: Store, tmp_path: Path, lines: int
+    here: Store, there: Store, tmp_path: Path, lines: int, told: str
 ) -> None:
     """A copy that was cut between two lines would have other means."""
     known = add(here, "main-1", of=rows(3))
@@ -120,7 +126,6 @@ def test_a_file_that_lost_or_doubled_rows_is_refused(
     export_file(here, known, path)
     head, *events = path.read_text("ascii").splitlines(keepends=True)
     path.write_text("".join([head, *(events * 2)[:lines]]))
-    told = f"rows.jsonl: {lines} rows, and its first line tells of 3; nothing was"
     with pytest.raises(ExchangeError, match=told):
         import_file(there, path)
     assert not table(there)
@@ -149,6 +154,13 @@ GOOD_HEAD = {
         ('{"id": "a", "scores": [1]}', ":3: its 'scores' is not an object"),
         ('{"id": "a", "tags": "x"}', ":3: its 'tags' is not a list of texts"),
         ("[" * 100_000, ":3: nested too deep"),
+        ('{"id": "a", "scorez": {}}', ":3: there is no field 'scorez'; did you mean"),
+        ('{"id": "a", "result": 1}', ":3: there is no field 'result'; a row has id, "),
+        ('{"id": "good"}', ":3: its 'id' is that of line 2: remove one"),
+        (
+            '{"id": "a", "metadata": {"pytest": {"nodeid": "a", "outcome": "bogus"}}}',
+            ":3: its outcome 'bogus' is none; there is passed, xpassed, failed",
+        ),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_comes_in(
@@ -245,6 +257,19 @@ def test_steps_inside_of_a_case_are_left_out(there: Store, tmp_path: Path) -> No
     lines = [GOOD_HEAD, {"id": "a"}, child]
     path.write_text("".join(json.dumps(each) + "\n\n" for each in lines))
     assert import_file(there, path).rows == 1
+
+
+def test_rows_of_a_download_come_in(there: Store, tmp_path: Path) -> None:
+    """With what Braintrust adds to them; the newest comes first and may be repeated."""
+    path = tmp_path / "rows.jsonl"
+    row = {"id": "a", "_xact_id": "2", "project_id": "p", "new": 1, "input": "x"}
+    foreign = {"id": "b", "metadata": {"pytest": {"outcome": "bogus"}}}
+    older = {**row, "_xact_id": "1", "input": "y"}
+    lines = [GOOD_HEAD, row, foreign, older]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert import_file(there, path).rows == 2
+    events = [json.loads(row["event"]) for row in there.query("SELECT * FROM rows")]
+    assert [each["input"] for each in events] == ["x", None]
 
 
 def test_a_line_without_end_is_refused(

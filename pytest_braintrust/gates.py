@@ -217,6 +217,10 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
             text = f"{counts.why_unmeasurable} {when}"
             yield Verdict("not measurable", f"{text}, more than {ERRORED_AT_MOST:.0%}")
             return
+    if comparison.all_new:
+        text = "there is no baseline yet that has a test of this run"
+        yield Verdict("passed", text, of_run=False)
+        return
     known = {each.name: each for each in comparison.scores}
     for name, limit in _each(gates.max_drop, known).items():
         yield _dropped(name, limit, known)

@@ -136,6 +136,8 @@ class RunComparison:
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)
     differences: tuple[Difference, ...] = ()
+    #: Whether the run was asked for none of the tests that its baseline has.
+    all_new: bool = False
     #: What all scores say, where this is of some of them.
     whole: RunComparison | None = field(default=None, repr=False)
 

@@ -88,6 +88,8 @@ def compare(
         not_run=seen.not_run(),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
+        all_new=not seen.shared
+        and not any(unpaired.asked_now(each.nodeid) for each in unpaired.gone),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_braintrust import child, facts, selection, sharding
 from pytest_braintrust.clocks import now
-from pytest_braintrust.editing import raised_at
+from pytest_braintrust.editing import FAILURES, raised_at
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.git import repo_info
 from pytest_braintrust.jsonable import plain_text
@@ -186,7 +186,9 @@ def _hook_errors(name: str) -> Iterator[None]:
     """End the run before its first test where a hook of the suite raises."""
     try:
         yield
-    except Exception as error:
+    except pytest.exit.Exception:
+        raise
+    except FAILURES as error:
         # Its text is the user's own, and its traceback is that of pluggy's rooms.
         msg = f"the hook {name} raised {raised_at(error)}: {error}"
         raise pytest.UsageError(msg) from error

@@ -25,6 +25,11 @@ _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
 
 _MAPPINGS = ("context", "origin", "span_attributes")
 
+#: What a hook may raise that fails it: outcomes of pytest and `sys.exit` are no
+#: `Exception`, and tell of the hook nothing else here. `pytest.exit`, which is one,
+#: goes before these.
+FAILURES = (Exception, pytest.fail.Exception, pytest.skip.Exception, SystemExit)
+
 #: What stands in a traceback between us and a hook.
 _BETWEEN = ("pytest_braintrust", "pluggy", "_pytest")
 
@@ -41,6 +46,8 @@ class RowEditor:
         self._api_key = api_key
         #: By the id of a row, what the hook did wrong and for which test.
         self.failures: dict[str, str] = {}
+        #: Whether a hook has ended the run: rows that are kept after that need not.
+        self._left = False
 
     def edited(self, rows: list[Row], item: pytest.Item | None = None) -> list[Row]:
         """The rows to keep, as they are to be kept."""
@@ -72,7 +79,10 @@ class RowEditor:
             if any(answer is False for answer in answers):
                 return None
             usable = _usable(row, event)
-        except Exception as error:  # noqa: BLE001 - a suite's hook is foreign code
+        except FAILURES as error:
+            if isinstance(error, pytest.exit.Exception) and not self._left:
+                self._left = True
+                raise
             why = _told(error)
             nodeid = event["metadata"]["pytest"]["nodeid"]
             self.failures[event["id"]] = f"{why} for {nodeid}"
@@ -99,7 +109,7 @@ def raised_at(error: BaseException) -> str:
     return name
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, _Unusable) else f"raised {raised_at(error)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Ran, Suite
+from conftest import XDIST, Ran, Suite
 from fake_braintrust import FakeBraintrust
 
 TESTS = """\
@@ -91,6 +91,48 @@ def test_a_hook_that_raises_costs_the_content_and_not_the_row(
         assert text not in bodies(server)
         assert text not in ran
     assert "3 recorded = 3 sent + 0 pending" in ran.section
+
+
+OUTCOMES = [
+    "pytest.fail('a secret')",
+    "pytest.skip('a secret')",
+    "sys.exit('a secret')",
+]
+
+
+@pytest.mark.parametrize("how", OUTCOMES)
+def test_an_outcome_that_a_hook_raises_is_an_error_of_the_hook(
+    suite: Suite, how: str, plugin_args: list[str]
+) -> None:
+    """It is no outcome of the test, and ends neither the run nor a worker."""
+    conftest = f"import pytest, sys\ndef pytest_braintrust_row():\n    {how}\n"
+    ran = suite.write(test_it=TESTS, conftest=conftest).run_both(*plugin_args)
+    assert ran.honest() == {"passed": 3}
+    row = ran.row("test_it[ada]")
+    assert (row["output"], row["scores"]) == (None, {"s": 0.5, "pass": 1.0})
+    assert "at conftest.py:3" in row["error"]
+    assert "the hook pytest_braintrust_row raised" in ran.section
+    assert "secret" not in ran
+    assert "INTERNALERROR" not in ran
+
+
+# In a worker, pytest-xdist itself takes it for an internal error.
+@pytest.mark.parametrize("arguments", [(), ("-p", XDIST, "-n0")], ids=str)
+def test_a_hook_may_end_the_run(suite: Suite, arguments: tuple[str, ...]) -> None:
+    """By `pytest.exit`; what was said before is kept, and that of the test withheld."""
+    conftest = """\
+import pytest
+def pytest_braintrust_row(row):
+    if row["metadata"]["pytest"]["nodeid"].endswith("[bob]"): pytest.exit("enough", 7)
+"""
+    ran = suite.write(test_it=TESTS, conftest=conftest).run(*arguments)
+    assert ran.status == 7
+    assert "enough" in ran
+    assert "INTERNALERROR" not in ran
+    assert ran.row("test_it[ada]")["output"] == "hello ada"
+    ran.honest()
+    assert "hello bob" not in str(ran.rows())
+    assert "raised Exit at conftest.py:3" in ran.row("test_it[bob]")["error"]
 
 
 SHAPES: dict[str, tuple[str, str]] = {
@@ -244,6 +286,23 @@ def test_a_hook_of_the_run_that_raises_ends_it_before_the_first_test(
     assert "Traceback" not in ran
     assert "INTERNALERROR" not in ran
     assert ran.rows() == []
+
+
+@pytest.mark.parametrize("hook", ["experiment_name", "run_metadata"])
+@pytest.mark.parametrize("how", OUTCOMES)
+def test_an_outcome_that_a_hook_of_the_run_raises_ends_it_too(
+    suite: Suite, hook: str, how: str
+) -> None:
+    """As any other error; `pytest.exit` ends it as everywhere."""
+    conftest = f"import pytest, sys\ndef pytest_braintrust_{hook}(): {{}}\n"
+    suite.write(test_it=TESTS, conftest=conftest.format(how))
+    ran = suite.run()
+    assert ran.status == 4, ran.out
+    assert f"ERROR: the hook pytest_braintrust_{hook} raised" in ran.err
+    suite.write(conftest=conftest.format("pytest.exit('enough', 7)"))
+    ended = suite.run()
+    assert ended.status == 7
+    assert "the hook" not in ended
 
 
 def test_hooks_do_nothing_with_the_flag_off(suite: Suite) -> None:

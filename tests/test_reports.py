@@ -107,7 +107,31 @@ def test_too_few_tests_are_told_so(store: Store) -> None:
     """No number of better answers is evidence in five tests."""
     then, now = scored("exact", [0.0] * 5), scored("exact", [1.0] * 5)
     told = " ".join(" ".join(lines(judged(store, then, now))).split())
-    assert "exact: within noise at 5 tests; no difference can be seen before 6" in told
+    assert told.startswith("too few tests to tell: 5 with exact ")
+    assert "exact: 5 tests are too few to tell; no difference can be seen" in told
+    assert "within noise" not in told
+
+
+def test_a_score_of_one_test_that_fell_is_not_within_noise(store: Store) -> None:
+    """Of which nothing is known; beside another score that is, both are said."""
+    then = [*scored("exact", [0.5] * 10), Told("test_other", {"tone": 1.0})]
+    now = [*then[:10], Told("test_other", {"tone": 0.0})]
+    assert lines(judged(store, then, now))[0] == "too few tests to tell: 1 with tone"
+    moved = [*scored("exact", [*[0.5] * 8, 0.4, 0.6]), now[-1]]
+    told = " ".join(lines(judged(store, then, moved))[:2])
+    assert told.startswith(
+        "no evidence of a change: what moved is within noise, or in too few tests to"
+    )
+    assert "tell: 1 with tone" in told
+
+
+def test_many_scores_of_few_tests_are_told_so(store: Store) -> None:
+    """Each of them by itself would say what all of them do."""
+    then = [Told(f"test_{i}", dict.fromkeys("abcd", 0.5)) for i in range(4)]
+    now = [Told(f"test_{i}", dict.fromkeys("abcd", 0.4)) for i in range(4)]
+    told = lines(judged(store, then, now))
+    assert told[0] == "too few tests to tell: 4 with a, 4 with b and 2 more"
+    assert "4 scores have too few tests to tell: 4" in told
 
 
 def test_many_scores_are_told_in_one_sentence(store: Store) -> None:

@@ -58,6 +58,16 @@ class Measure:
     lost: int = 0
 
     @property
+    def moved(self) -> bool:
+        """Whether any test changed."""
+        return self.numbers.rose + self.numbers.fell > 0
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there would be no evidence if all of its tests changed."""
+        return self.numbers.tests < self.sensitivity.fewest_changes
+
+    @property
     def improved(self) -> int:
         """How many tests got better."""
         return self.numbers.rose if self.better == "higher" else self.numbers.fell

@@ -72,7 +72,7 @@ def headline(comparison: RunComparison) -> Line:
     if overall == "same":
         return Line(f"no change: no score of {_compared(comparison)} moved", style)
     if overall == "no evidence":
-        return Line("no evidence of a change: what moved is within noise", style)
+        return Line(_unproven(comparison), style)
     regressed = _with(comparison, "regressed")
     improved = _with(comparison, "improved")
     mark = MARKS["regressed" if regressed else "improved"]
@@ -82,6 +82,15 @@ def headline(comparison: RunComparison) -> Line:
         if names
     ]
     return Line(f"{mark}{overall}: {', '.join(parts)}", style)
+
+
+def _unproven(comparison: RunComparison) -> str:
+    moved = [each for each in comparison.scores if each.moved]
+    few = [f"{e.numbers.tests} with {e.name}" for e in moved if e.too_few]
+    if len(few) == len(moved):
+        return f"too few tests to tell: {_named(few)}"
+    text = "no evidence of a change: what moved is within noise"
+    return f"{text}, or in too few tests to tell: {_named(few)}" if few else text
 
 
 def _compared(comparison: RunComparison) -> str:
@@ -193,10 +202,10 @@ def _within_noise(comparison: RunComparison) -> Iterator[Line]:
     quiet = [
         each
         for each in comparison.scores
-        if each.verdict == "no evidence" and each.numbers.rose + each.numbers.fell
+        if each.verdict == "no evidence" and each.moved
     ]
     if len(quiet) > _NAMED:
-        yield Line(_range(quiet))
+        yield from _ranges(quiet)
         return
     for each in quiet:
         parts = [_seen(each), _settled(each)]
@@ -204,12 +213,12 @@ def _within_noise(comparison: RunComparison) -> Iterator[Line]:
 
 
 def _seen(each: Measure) -> str:
-    text = f"within noise at {a_number(each.numbers.tests, 'test')}"
-    if each.sensitivity.detectable is not None:
-        size = f"{each.sensitivity.detectable:.2g}"
-        return f"{text}; a difference of about {size} would be seen"
-    fewest = each.sensitivity.fewest_changes
-    return f"{text}; no difference can be seen before {fewest} tests change"
+    tests = a_number(each.numbers.tests, "test")
+    if each.too_few:
+        fewest = each.sensitivity.fewest_changes
+        text = f"{tests} are too few to tell"
+        return f"{text}; no difference can be seen before {fewest} tests change"
+    return f"within noise at {tests}{_detectable([each])}"
 
 
 def _settled(each: Measure) -> str:
@@ -223,17 +232,21 @@ def _settled(each: Measure) -> str:
     return f"{' or '.join(ways)} would settle this one" if ways else ""
 
 
-def _range(quiet: Sequence[Measure]) -> str:
-    sizes = [
-        each.sensitivity.detectable
-        for each in quiet
-        if each.sensitivity.detectable is not None
-    ]
-    text = f"{len(quiet)} scores are within noise"
-    if not sizes:
-        return text
-    size = _from_to(f"{min(sizes):.2g}", f"{max(sizes):.2g}")
-    return f"{text}; a difference of about {size} would be seen"
+def _ranges(quiet: Sequence[Measure]) -> Iterator[Line]:
+    few = [each.numbers.tests for each in quiet if each.too_few]
+    noisy = [each for each in quiet if not each.too_few]
+    if noisy:
+        yield Line(f"{len(noisy)} scores are within noise{_detectable(noisy)}")
+    if few:
+        tests = _from_to(f"{min(few)}", f"{max(few)}")
+        yield Line(f"{len(few)} scores have too few tests to tell: {tests}")
+
+
+def _detectable(measures: Sequence[Measure]) -> str:
+    found = [each.sensitivity.detectable for each in measures]
+    sizes = [each for each in found if each is not None]
+    size = _from_to(f"{min(sizes):.2g}", f"{max(sizes):.2g}") if sizes else ""
+    return f"; a difference of about {size} would be seen" if size else ""
 
 
 def _from_to(least: str, most: str) -> str:

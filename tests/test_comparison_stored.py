@@ -138,13 +138,23 @@ def test_a_metric_has_its_better_direction(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.002, 0.011), (2.0, 2.1)])
-def test_a_duration_that_a_busy_machine_may_explain_is_no_evidence(
+def test_a_time_that_a_busy_machine_may_explain_is_no_evidence(
     store: Store, before: float, after: float
 ) -> None:
     """However sure it is: all tests of a run are on the same machine."""
-    then = [Told(f"test_{i}", seconds=before) for i in range(8)]
-    now = [Told(f"test_{i}", seconds=after) for i in range(8)]
-    assert measure(compared(store, then, now), "duration").verdict == "no evidence"
+
+    def run(seconds: float) -> list[Told]:
+        times = ("time_to_first_token", "llm_duration", "tokens")
+        metrics = dict.fromkeys(times, seconds)
+        return [Told(f"test_{i}", metrics=metrics, seconds=seconds) for i in range(8)]
+
+    found = compared(store, run(before), run(after))
+    assert {each.name: each.verdict for each in found.metrics} == {
+        "time_to_first_token": "no evidence",
+        "llm_duration": "no evidence",
+        "tokens": "regressed",
+        "duration": "no evidence",
+    }
 
 
 def test_of_one_test_a_duration_is_not_measurable(store: Store) -> None:

@@ -23,6 +23,7 @@ from pytest_braintrust.comparison.result import (
     RunFacts,
     TestChange,
 )
+from pytest_braintrust.comparison.times import is_time
 from pytest_braintrust.selection import asks_for
 from pytest_braintrust.statistics import (
     Better,
@@ -34,10 +35,9 @@ from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
-#: Seconds of a test's body: the metric that the plugin itself takes. What moves by a
-#: smaller share than this is called no evidence, whatever its p-value.
-DURATION = "duration"
-SMALL_DURATION = 0.1
+#: A time that moved by a smaller share than this is called no evidence, whatever its
+#: p-value.
+SMALL_SHARE = 0.1
 #: Nor does what moved by less than this: a first import takes longer.
 SMALL_SECONDS = 0.01
 
@@ -237,7 +237,7 @@ class _Seen:
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
         if not self.measurable:
             verdict = "not measurable"
-        elif name == DURATION and judged.p_value is not None and _is_small(numbers):
+        elif is_time(name) and judged.p_value is not None and _is_small(numbers):
             verdict = "no evidence"
         return Measure(
             name=name,
@@ -273,12 +273,12 @@ def _bounded(numbers: statistics.Comparison) -> statistics.Comparison:
 
 
 def _is_small(numbers: statistics.Comparison) -> bool:
-    """Whether a duration moved by less than the load of a machine may move them all.
+    """Whether a time moved by less than the load of a machine may move them all.
 
     That noise is common to the tests of a run, and so none that the spread between
     tests could show.
     """
     if numbers.difference is None or numbers.then is None:
         return False
-    small = max(SMALL_DURATION * numbers.then, SMALL_SECONDS)
+    small = max(SMALL_SHARE * numbers.then, SMALL_SECONDS)
     return abs(numbers.difference) < small

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_braintrust.comparison.result import Measure
+from pytest_braintrust.comparison.times import is_time
 from pytest_braintrust.reports.lines import name_of
 from pytest_braintrust.statistics import Estimate
 
-#: Braintrust's own metrics in seconds, beside those that end with `_duration`.
-_SECONDS = frozenset({"duration", "time_to_first_token"})
 _TIMES = ((600.0, 60.0, "min"), (1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"))
 _AMOUNTS = (
     (1e9, 1e9, "billions"),
@@ -54,7 +53,7 @@ def scale_of(measure: Measure) -> Scale:
 
 def scale_for(name: str, largest: float) -> Scale:
     """The scale of a metric whose numbers are up to `largest`."""
-    timed = _is_time(name)
+    timed = is_time(name)
     units = _TIMES if timed else _AMOUNTS
     if not largest:
         return Scale(unit="s" if timed else "")
@@ -62,10 +61,6 @@ def scale_for(name: str, largest: float) -> Scale:
     scaled = largest / factor
     decimals = next((d for below, d in _DECIMALS if scaled < below), 0)
     return Scale(factor, unit, decimals)
-
-
-def _is_time(name: str) -> bool:
-    return name in _SECONDS or name.endswith("_duration")
 
 
 def described(name: str, scale: Scale) -> str:
@@ -84,7 +79,7 @@ def means(metrics: Mapping[str, Estimate]) -> str:
 
 def _mean(name: str, mean: float) -> str:
     """A mean in a sentence, where no column has to be kept."""
-    if not _is_time(name):
+    if not is_time(name):
         return _plain(mean)
     scale = scale_for(name, abs(mean))
     return f"{scale.show(mean)} {scale.unit}"

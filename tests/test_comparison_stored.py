@@ -327,8 +327,27 @@ def test_what_errored_has_not_changed(store: Store) -> None:
     assert found.differences == ()
     assert found.drifted
     # Nor has one of which a trial did.
-    again = [*lost, *then]
-    assert compared(store, then, again).differences == ()
+    twice, again = [*then[:2], *then], [*lost, *then]
+    assert compared(store, twice, again).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ([10] * 8, ["changed: trials: 1 → 10"]),
+        ([1, 1, 1, 1, 1, 10, 10, 10], ["changed: trials: 1 → 10 in 3 tests"]),
+        ([1, 1, 1, 1, 1, 10, 10, 5], ["changed: trials: 3 tests"]),
+    ],
+)
+def test_another_number_of_trials_is_told(
+    store: Store, now: list[int], told: list[str]
+) -> None:
+    """One trial passes or fails; ten show how often it would: no model drifted."""
+    head = [Told(f"test_{i}", {"exact": 0.9}) for i in range(8) for _ in range(now[i])]
+    found = compared(store, scored("exact", [1.0] * 8), head)
+    assert found.overall == "worse"
+    assert not found.drifted
+    assert [each.text for each in what_changed(found)] == told
 
 
 def test_changes_on_top_of_one_commit_may_differ(store: Store) -> None:

@@ -6,8 +6,9 @@ then what moved is likely the model behind its name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_braintrust.comparison.pairing import Pair
@@ -39,16 +40,22 @@ _SHORT_COMMIT = 10
 
 @dataclass(slots=True)
 class Counted:
-    """How many of the shared tests are written or parametrized otherwise."""
+    """How many of the shared tests are written, parametrized or repeated otherwise."""
 
+    tests: int = 0
     sources: int = 0
     inputs: int = 0
+    #: How many tests have so many trials then and so many others now.
+    trials: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def add(self, pair: Pair) -> None:
         """Look at one test of both runs; one that errored may not have said its input."""
         if pair.then.errored or pair.now.errored:
             return
         then, now = pair.then.measured[0], pair.now.measured[0]
+        self.tests += 1
+        if len(pair.then.trials) != len(pair.now.trials):
+            self.trials[len(pair.then.trials), len(pair.now.trials)] += 1
         self.inputs += then.input_hash != now.input_hash
         self.sources += None not in {then.source, now.source} and (
             then.source != now.source
@@ -63,6 +70,7 @@ def differences(
     yield from _datasets(base, head)
     yield from _commits(base.repo_info or {}, head.repo_info or {})
     yield from _workers(base.metadata, head.metadata)
+    yield from _trials(counted)
     if counted.sources:
         yield Difference("test code", "", a_number(counted.sources, "test"))
     if counted.inputs:
@@ -136,6 +144,20 @@ def _workers(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Differ
     before, after = then.get(_WORKERS), now.get(_WORKERS)
     if before is not None and after is not None:
         yield from _value(_WORKERS, before, after)
+
+
+def _trials(counted: Counted) -> Iterator[Difference]:
+    """From how many to how many, where all that differ do so alike."""
+    changed = counted.trials.total()
+    if not changed:
+        return
+    tests = a_number(changed, "test")
+    if len(counted.trials) > 1:
+        yield Difference("trials", "", tests)
+        return
+    ((then, now),) = counted.trials
+    where = "" if changed == counted.tests else f" in {tests}"
+    yield Difference("trials", f"{then:,}", f"{now:,}{where}")
 
 
 def _text(value: Any) -> str:

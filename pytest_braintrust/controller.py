@@ -33,6 +33,7 @@ from pytest_braintrust.publishing import Places, commands, properties, publish
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.running import Recorder, Rules, Way
 from pytest_braintrust.settings import Settings
+from pytest_braintrust.store import writing
 from pytest_braintrust.telling import Teller
 
 if TYPE_CHECKING:
@@ -172,8 +173,12 @@ class Controller:
         """Choose baselines for the tests that there are, before there is a row."""
         # A store that cannot be read is told of by what writes to it.
         with suppress(BaselineError, StoreError):
+            before = dict(self._run.bases)
             self._judge.know_tests(self._keeper.store, tests)
             self._run.bases.update(self._judge.bases())
+            if self._run.bases != before:
+                # A worker was told of the others, and adds what is not there yet.
+                writing.add_experiment(self._keeper.store, self._run.experiment(None))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:

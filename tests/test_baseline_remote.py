@@ -261,3 +261,26 @@ def test_who_keeps_a_run_local_is_not_asked(
     before = len(server.requests)
     assert "baseline" not in suite.run(option).section
     assert len(server.requests) == before
+
+
+LINKED = """\
+import os
+import pytest
+
+@pytest.mark.parametrize("number", range(int(os.environ["NUMBER"])))
+def test_answer(bt_score, number):
+    assert bt_score.experiment.id
+    bt_score(scores={"exact": 1})
+"""
+
+
+def test_a_baseline_that_is_passed_over_is_none_on_braintrust_either(
+    suite: Suite, server: FakeBraintrust, plugin_args: list[str]
+) -> None:
+    """Also where a test asks for its experiment before there is a row."""
+    suite.sends_to(server).write(test_a=LINKED)
+    for number in ("4", "2", "4"):
+        suite.environment["NUMBER"] = number
+        assert suite.run(*plugin_args).status == 0
+    first, second, third = server.experiments
+    assert (second["base_exp_id"], third["base_exp_id"]) == (first["id"], first["id"])

@@ -244,9 +244,11 @@ def test_what_changed_is_said_and_what_drifted(store: Store) -> None:
         "model": ("m1", "m2"),
         "prompt": ("-", "2"),
         "python": ("3.11", "-"),
-        "commit": ("", "cccccccccc with changes"),
+        "commit": ("-", "cccccccccc with changes"),
         "test code": ("", "8 tests"),
     }
+    back = [each.text for each in what_changed(compare(store, other, first))]
+    assert "changed: commit: cccccccccc with changes → -" in back
 
 
 def versions(**told: str) -> dict[str, object]:

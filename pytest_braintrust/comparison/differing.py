@@ -36,6 +36,8 @@ _INCIDENTAL = frozenset(
     }
 )
 _SHORT_COMMIT = 10
+#: Stands for what a run did not record.
+_NOTHING = "-"
 
 
 @dataclass(slots=True)
@@ -136,7 +138,9 @@ def _commits(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Differ
 
 def _commit(info: Mapping[str, Any]) -> str:
     commit = str(info.get("commit") or "")[:_SHORT_COMMIT]
-    return f"{commit} with changes" if commit and info.get("dirty") else commit
+    if not commit:
+        return _NOTHING
+    return f"{commit} with changes" if info.get("dirty") else commit
 
 
 def _workers(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -162,5 +166,5 @@ def _trials(counted: Counted) -> Iterator[Difference]:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "-"
+        return _NOTHING
     return value if isinstance(value, str) else dumps(value)

@@ -154,6 +154,18 @@ def test_without_a_store_a_command_says_what_to_do(command: Command, name: str) 
     assert not list(Path.cwd().iterdir())
 
 
+def test_the_store_may_be_named_before_the_command(
+    store: Store, command: Command, tmp_path: Path
+) -> None:
+    """Or after it, which counts where both are said."""
+    named = ("--store", str(store.directory))
+    other = ("--store", str(tmp_path / "none"))
+    with_it = command("list", *named, "--json").json
+    assert command(*named, "list", "--json").json == with_it
+    assert command(*other, "list", *named, "--json").json == with_it
+    assert command(*other, "list").status == 1
+
+
 def test_runs_go_from_store_to_store(
     command: Command, store: Store, folder: Path
 ) -> None:

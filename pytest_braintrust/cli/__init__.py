@@ -22,6 +22,7 @@ from pytest_braintrust.cli import (
     push,
     show,
 )
+from pytest_braintrust.cli.common import add_store_option
 from pytest_braintrust.cli.output import prepare, silence, warn
 from pytest_braintrust.errors import (
     BaselineError,
@@ -110,6 +111,7 @@ def parser_of_all() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
+    add_store_option(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pytest_braintrust.errors import SettingsError, StoreError
 from pytest_braintrust.settings import (
@@ -61,15 +61,22 @@ def add_command(  # noqa: PLR0913 - what a command is made of
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="DIR",
-        help=f"the store's directory (default: the nearest {STORE_DIRECTORY} upwards)",
-    )
+    # What was said before the command stays, where it is not said again.
+    add_store_option(parser, default=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(run=run)
     return parser
+
+
+def add_store_option(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
+    """Add the option that names the store, which may stand before a command too."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help=f"the store's directory (default: the nearest {STORE_DIRECTORY} upwards)",
+    )
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:

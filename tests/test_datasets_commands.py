@@ -179,7 +179,7 @@ def test_a_run_that_went_badly_becomes_a_dataset(
     assert ran.status == 0, ran.err
     assert ran.out.splitlines() == [
         "bad run-1.jsonl: 2 rows",
-        "2 rows more had the input of one of these, and is not there twice",
+        "2 rows more had the input of one of these, and are not there twice",
         'use it with @pytest.mark.braintrust(dataset="bad run-1.jsonl")',
     ]
     text = (suite.folder / "bad run-1.jsonl").read_text("utf-8")
@@ -198,11 +198,14 @@ def test_a_run_that_went_badly_becomes_a_dataset(
     ):
         ran = suite.cli(*command, "--where", where, "-o", "some.csv", "--json")
         assert json.loads(ran.out)["rows"] == count, where
-    assert json.loads(suite.cli(*command, "--json").out)["rows"] == 4
+    there = suite.cli(*command)
+    assert (there.status, "bad run-1.jsonl is there already" in there.err) == (1, True)
+    assert (suite.folder / "bad run-1.jsonl").read_text("utf-8") == text
+    assert json.loads(suite.cli(*command, "--force", "--json").out)["rows"] == 4
     for where, status, told in (
-        ("exat<1", 1, "no row has a score or field 'exat'; did you mean 'exact'?"),
-        ("zzz<1", 1, "'zzz'; the scores are 'exact', 'fast', 'pass'"),
-        ("exact<", 1, "the condition 'exact<' cannot be used: "),
+        ("exat<1", 2, "no row has a score or field 'exat'; did you mean 'exact'?"),
+        ("zzz<1", 2, "'zzz'; the scores are 'exact', 'fast', 'pass'"),
+        ("exact<", 2, "the condition 'exact<' cannot be used: "),
         ("exact<0", 1, "has no such row; nothing was made"),
     ):
         ran = suite.cli(*command, "--where", where, "-o", "none.csv")

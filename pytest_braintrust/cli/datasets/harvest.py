@@ -21,8 +21,10 @@ from pytest_braintrust.cli.common import (
 from pytest_braintrust.cli.datasets.naming import file_name, project_of
 from pytest_braintrust.cli.output import as_json, say, warn
 from pytest_braintrust.datasets import harvest, writing
+from pytest_braintrust.datasets.conditions import Condition
 from pytest_braintrust.datasets.harvest import Harvest
 from pytest_braintrust.datasets.wanted import Wanted
+from pytest_braintrust.errors import DatasetError, SettingsError
 from pytest_braintrust.naming import resolve
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading
@@ -64,6 +66,11 @@ def add_to(commands: Commands) -> None:
         metavar="FILE",
         help="a .jsonl, .json or .csv file (default: the run's name with .jsonl)",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write over a file of the run's name, too",
+    )
     target.add_argument(
         "--to", metavar="NAME", help="a dataset on Braintrust; rows are added to it"
     )
@@ -79,7 +86,8 @@ def run(given: argparse.Namespace) -> int:
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
         names = reading.score_names(store, found.number)
-        wanted = harvest.condition(given.where, names) if given.where else _all
+        wanted = _condition(given.where, names) if given.where else _all
+        path = _path(given, found)
         harvested = Harvest(wanted, found.remote_id)
         rows = harvested.rows(_events(store, found))
         first = next(rows, None)
@@ -88,18 +96,35 @@ def run(given: argparse.Namespace) -> int:
             return 1
         rows = chain([first], rows)
         if connection is None:
-            told = _written(given, found, rows)
+            told = {"rows": writing.write(path, rows), "file": str(path)}
         else:
             told = _pushed(given, connection, rows)
     _tell(given, told, harvested)
     return 0
 
 
-def _written(
-    given: argparse.Namespace, found: StoredExperiment, rows: Iterator[dict[str, Any]]
-) -> dict[str, Any]:
-    path = given.output or Path(file_name(describing.name_of(found)))
-    return {"rows": writing.write(path, rows), "file": str(path)}
+def _condition(text: str, scores: list[str]) -> Condition:
+    """What `harvest.condition` reads; what it cannot is wrong usage."""
+    try:
+        return harvest.condition(text, scores)
+    except DatasetError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _path(given: argparse.Namespace, found: StoredExperiment) -> Path:
+    """The file to write, which nobody loses who did not name it.
+
+    Raises:
+        DatasetError: there is one of the run's name.
+    """
+    if given.output is not None:
+        named: Path = given.output
+        return named
+    path = Path(file_name(describing.name_of(found)))
+    if given.to is None and path.exists() and not given.force:
+        msg = f"{path} is there already: name another with -o, or say --force"
+        raise DatasetError(msg)
+    return path
 
 
 def _pushed(
@@ -127,7 +152,8 @@ def _tell(given: argparse.Namespace, told: dict[str, Any], harvested: Harvest) -
     say(f"{place}: {a_number(told['rows'], 'row')}{added}")
     if harvested.repeated:
         again = a_number(harvested.repeated, "row")
-        say(f"{again} more had the input of one of these, and is not there twice")
+        are = "is" if harvested.repeated == 1 else "are"
+        say(f"{again} more had the input of one of these, and {are} not there twice")
     say(f'use it with @pytest.mark.braintrust(dataset="{place}")')
 
 

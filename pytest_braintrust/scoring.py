@@ -22,7 +22,7 @@ from pytest_braintrust.jsonable import as_text
 from pytest_braintrust.recorder import Part, Recording
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,12 @@ _UNNAMED = (
 )
 
 
+_OF_ITS_PROCESS = (
+    "bt_score keeps what is logged in the process of its test, and cannot be given to "
+    "another one: return the answer from there, and log it in the test"
+)
+
+
 class Said(TypedDict, total=False):
     """What one call may say, as a type checker knows it."""
 
@@ -137,7 +143,8 @@ class Said(TypedDict, total=False):
 class BtScore:
     """Record input, output and scores of the running test.
 
-    Call it any number of times, from any thread or task. Without `--braintrust` it
+    Call it any number of times, from any thread or task, but not from another process:
+    what one that the test forked says is not kept. Without `--braintrust` it
     takes and checks the same calls and keeps nothing.
     """
 
@@ -222,6 +229,21 @@ class BtScore:
             raise wrong.with_traceback(None) from None
         known_by = "" if name is None else short_name(as_text(name))
         return RowBlock(self._recording, self._find_experiment, known_by, said)
+
+    def __copy__(self) -> Self:
+        """Answer the same: it is a way to the test's row, however often."""
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Say what to do instead of giving it to another process.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(_OF_ITS_PROCESS)
 
     @property
     def experiment(self) -> Experiment | None:

@@ -238,3 +238,42 @@ def test_a_worker_that_loses_every_descriptor(
     ran = suite.run_both("-n2", "-p", "no:faulthandler")
     assert ran.honest(server) == {"passed": 6, "errored": 1}
     assert ran.row("test_closes")["scores"] == {}
+
+
+GIVES_AWAY = """\
+import copy, multiprocessing, pickle, pytest
+from concurrent.futures import ProcessPoolExecutor
+
+OTHER = multiprocessing.get_context("spawn")
+TOLD = "return the answer from there, and log it in the test"
+
+def work(bt_score): bt_score(output="lost")
+
+@pytest.mark.parametrize("name", ["bt_score", "braintrust_span"])
+def test_pickled(request, name):
+    fixture = request.getfixturevalue(name)
+    with pytest.raises(TypeError, match=TOLD): pickle.dumps(fixture)
+    with fixture.row("turn") as row, pytest.raises(TypeError, match=TOLD):
+        pickle.dumps(row)
+
+def test_spawned(bt_score):
+    with pytest.raises(TypeError, match=TOLD):
+        OTHER.Process(target=work, args=(bt_score,)).start()
+
+def test_pool(bt_score):
+    with ProcessPoolExecutor(1, mp_context=OTHER) as pool:
+        with pytest.raises(TypeError, match=TOLD):
+            pool.submit(work, bt_score).result()
+
+def test_copied(bt_score):
+    copy.copy(bt_score)(output=1)
+    copy.deepcopy({"log": bt_score})["log"](scores={"exact": 1})
+"""
+
+
+def test_a_fixture_that_is_given_to_another_process(suite: Suite) -> None:
+    """It says what to do, flag or not; a copy is the same fixture."""
+    ran = suite.write(test_away=GIVES_AWAY).run_both()
+    assert ran.honest() == {"passed": 5}
+    row = ran.row("test_copied")
+    assert (row["output"], row["scores"]) == (1, {"exact": 1, "pass": 1})

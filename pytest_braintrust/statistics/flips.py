@@ -1,80 +1,138 @@
-"""The sign-flip test: how far from 0 the mean is among all patterns of signs."""
+"""The permutation test: how far from 0 the mean is among all it could be as well."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 from pytest_braintrust.statistics.numbers import NOISE, Method
+from pytest_braintrust.statistics.relabelling import Law
 
-#: 2**15 sums: a few milliseconds.
+#: Outcomes that are gone through one by one, where no table of counts is exact: all
+#: signs of so many tests, which takes some milliseconds.
 ENUMERATED_AT_MOST = 16
-#: Bits of the table of counts, which has a number of one bit more than there are
-#: differences for each step of their sum: 1 MB and some 20 ms.
+_OUTCOMES_AT_MOST = 2**ENUMERATED_AT_MOST
+#: Bits of a table of counts: 1 MB, made in some 20 ms from signs alone.
 _TABLE_BITS = 2**23
+#: Bits of all the tables on the way to it, where other laws ask for more of them.
+_ALL_BITS = 2**32
 
 
-def sign_flips(differences: Sequence[float]) -> tuple[float, Method]:
-    """The share of sign patterns whose sum is as far from 0 as the observed one.
+class Found(NamedTuple):
+    """The p-value, the least that any outcome could have had, and where they are from."""
+
+    p_value: float
+    least: float
+    method: Method
+
+
+def permuted(laws: Sequence[Law]) -> Found:
+    """The share of outcomes whose sum is as far from 0 as the observed one.
 
     Exact where the differences are whole multiples of a unit, as those of pass/fail
-    scores, marks and their means over trials are, and for a few differences of any
-    kind. Else they are rounded to steps of which their sum has 40,000 or more, and
-    the rounded ones are tested: that is a sign-flip test too, so it calls noise a
-    change as rarely as the exact one.
+    scores, marks and their means over trials are, and for a few differences that may
+    have the other sign. Else they are rounded to steps, of which their sum has
+    thousands, and the rounded ones are tested: that is a test of the same kind, so it
+    calls noise a change as rarely as the exact one.
+
+    Args:
+        laws: One for each test that could have come out otherwise.
     """
-    sizes = [abs(each) for each in differences]
-    if not sizes:
-        return 1.0, "exact"
-    step = math.fsum(sizes) * (len(sizes) + 1) / _TABLE_BITS
-    unit = _common_unit(sorted(sizes), step)
-    if unit is None and len(sizes) <= ENUMERATED_AT_MOST:
-        return _enumerated(sizes, abs(math.fsum(differences))), "exact"
-    # The observed sum from what is tested: of unrounded differences it might lie
-    # beyond all patterns of the rounded ones.
-    steps = [round(each / (unit or step)) for each in differences]
-    return _shifted(steps), "exact" if unit else "rounded"
+    if not laws:
+        return Found(1.0, 1.0, "exact")
+    width = math.prod(sum(law.weights) for law in laws).bit_length()
+    reach = math.fsum(law.offsets[-1] for law in laws)
+    step = reach * width / _TABLE_BITS
+    unit = _common_unit({each for law in laws for each in law.offsets[1:]}, step)
+    values = sum(len(law.offsets) for law in laws)
+    if unit is not None and values * width * reach / unit <= _ALL_BITS:
+        return Found(*_tabled(laws, unit, width), "exact")
+    if math.prod(len(law.offsets) for law in laws) <= _OUTCOMES_AT_MOST:
+        return Found(*_enumerated(laws), "exact")
+    if not all(law.is_flip for law in laws):
+        # Each law has as many values then as it has steps, or fewer.
+        step = max(step, reach * math.sqrt(width / _ALL_BITS))
+    return Found(*_tabled(laws, step, width), "rounded")
 
 
-def _common_unit(sizes: Sequence[float], finest: float) -> float | None:
+def _common_unit(sizes: Iterable[float], finest: float) -> float | None:
     """The largest unit that all sizes are multiples of, by Euclid's algorithm.
 
     None where it would be finer than `finest`: they have none, then.
     """
-    noise = NOISE * max(sizes)
-    unit = sizes[0]
-    for each in dict.fromkeys(sizes):
+    ascending = sorted(sizes)
+    noise = NOISE * ascending[-1]
+    unit = ascending[0]
+    for each in ascending:
         rest = each
         while rest > noise:
             unit, rest = rest, abs(math.remainder(unit, rest))
         if unit < finest:
             return None
-    whole = all(abs(each / unit - round(each / unit)) < 1e-4 for each in sizes)  # noqa: PLR2004 - float noise
+    whole = all(abs(each / unit - round(each / unit)) < 1e-4 for each in ascending)  # noqa: PLR2004 - float noise
     return unit if whole else None
 
 
-def _enumerated(sizes: Sequence[float], observed: float) -> float:
-    # A pattern and its mirror are equally far from 0: half of them do.
-    sums = [sizes[0]]
-    for each in sizes[1:]:
-        sums = [sign for base in sums for sign in (base + each, base - each)]
-    reached = observed - NOISE * max(sizes)
-    return sum(abs(each) >= reached for each in sums) / len(sums)
+def _enumerated(laws: Sequence[Law]) -> tuple[float, float]:
+    """Go through all outcomes; answers what `_tabled` does."""
+    sums, weights, seen = [0.0], [1], 0.0
+    for law in laws:
+        total = sum(law.weights)
+        mean = sum(map(operator.mul, law.offsets, law.weights)) / total
+        values = [each - mean for each in law.offsets]
+        sums = [each + value for each in sums for value in values]
+        weights = [each * more for each in weights for more in law.weights]
+        seen += law.seen - mean
+    noise = NOISE * max(law.offsets[-1] for law in laws)
+
+    def as_far(distance: float) -> float:
+        least = distance - noise
+        far = (w for each, w in zip(sums, weights, strict=True) if abs(each) >= least)
+        return sum(far) / sum(weights)
+
+    return as_far(abs(seen)), as_far(max(map(abs, sums)))
 
 
-def _shifted(steps: Sequence[int]) -> float:
-    """Count the patterns by their sum, with one integer as the table of counts.
+def _tabled(laws: Sequence[Law], unit: float, width: int) -> tuple[float, float]:
+    """Count the outcomes by their sum, with one integer as the table of counts.
 
-    The table's digits, of `width` bits, are the numbers of patterns whose positive
-    part is 0, 1, 2, … units (Pagano & Tritchler 1983). A further difference either
-    shifts that part or does not. The last sum of digits is a remainder, as that of
-    decimal digits is by 9.
+    The table's digits, of `width` bits, are the numbers of outcomes whose offsets
+    have the sum 0, 1, 2, … units (Pagano & Tritchler 1983). A further test shifts
+    that sum by one of its offsets. The expected sum is that of a difference of 0.
+
+    Answers the p-value, and the one of the outcome that is farthest from 0.
     """
-    width = len(steps) + 1
-    counts = 1
-    for each in steps:
-        counts += counts << (width * abs(each))
-    # sum = 2 · positive part − all
-    least = (sum(map(abs, steps)) + abs(sum(steps))) // 2
-    as_far = (counts >> (width * least)) % ((1 << width) - 1)
-    return min(1.0, as_far / (1 << (len(steps) - 1)))
+    counts, outcomes, seen, most, expected = 1, 1, 0, 0, Fraction(0)
+    for law in laws:
+        # Offsets of less than a step are one.
+        weights: dict[int, int] = defaultdict(int)
+        for offset, weight in zip(law.offsets, law.weights, strict=True):
+            weights[round(offset / unit)] += weight
+        counts = sum(
+            weight * (counts << (width * steps)) for steps, weight in weights.items()
+        )
+        total = sum(weights.values())
+        outcomes *= total
+        # The observed sum from what is tested: of unrounded differences it might lie
+        # beyond all that the rounded ones come to.
+        seen += round(law.seen / unit)
+        most += max(weights)
+        expected += Fraction(sum(n * w for n, w in weights.items()), total)
+
+    def as_far(distance: Fraction) -> float:
+        above = _digits(counts >> (width * math.ceil(expected + distance)), width)
+        places = max(0, math.floor(expected - distance) + 1)
+        below = _digits(counts & ((1 << (width * places)) - 1), width)
+        return min(1.0, (above + below) / outcomes)
+
+    farthest = max(expected, most - expected)
+    return as_far(abs(seen - expected)), as_far(farthest)
+
+
+def _digits(table: int, width: int) -> int:
+    """The sum of a table's digits, as a remainder: as that of decimal digits by 9."""
+    return table % ((1 << width) - 1)

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Better: TypeAlias = Literal["higher", "lower"]
 Verdict: TypeAlias = Literal["improved", "regressed", "no evidence", "not measurable"]
-#: Where a p-value comes from: all sign flips, all sign flips of differences rounded
-#: to a fine grid, Student's t, or nowhere (fewer than two tests).
+#: Where a p-value comes from: all permutations, all permutations of differences that
+#: are rounded to fine steps, Student's t, or nowhere (fewer than two tests).
 Method: TypeAlias = Literal["exact", "rounded", "t", "none"]
 
 ALPHA = 0.05
@@ -55,6 +55,7 @@ class Comparison:
         interval: Of `difference`, at the level 1 − `alpha`. Contains 0 exactly when
             `p_value >= alpha`, 0 as an end aside; None for fewer than two tests.
         p_value: Two-sided, in [0, 1]; None for fewer than two tests.
+        least: The smallest p-value that any outcome of these tests could have had.
         method: Where the p-value comes from.
         alpha: The level that `interval` was made for.
         rose: Tests with now > then, by more than float noise.
@@ -74,6 +75,7 @@ class Comparison:
     standard_error: float | None
     interval: Interval | None
     p_value: float | None
+    least: float | None
     method: Method
     alpha: float
     rose: int

@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pytest_braintrust.statistics.distributions import t_cdf
-from pytest_braintrust.statistics.flips import sign_flips
+from pytest_braintrust.statistics.flips import Found, permuted
 from pytest_braintrust.statistics.moments import Moments, around, mean_of
 from pytest_braintrust.statistics.numbers import (
     ALPHA,
     SAME,
     Comparison,
     Interval,
-    Method,
     probability,
 )
+from pytest_braintrust.statistics.relabelling import Law, flipped, relabelled
 
-#: With more changed tests than this, Student's t stands in for the sign flips; also
-#: the only differences that are ever kept in memory.
+#: With more tests that could have come out otherwise, Student's t stands in for the
+#: permutations; also the only ones that are ever kept in memory.
 FLIPPED_AT_MOST = 200
 
 
@@ -77,8 +77,8 @@ class _Side:
 class PairedAccumulator:
     """Compare one score in two runs, test by test as they come.
 
-    Holds a handful of numbers and at most `FLIPPED_AT_MOST` differences, however
-    many tests there are. The order of the tests has no say beyond float rounding.
+    Holds a handful of numbers and the laws of `FLIPPED_AT_MOST` tests, however many
+    there are. The order of the tests has no say beyond float rounding.
 
     The difference of a test is d = mean of its trials now − mean of its trials then,
     and is 0 when it is float noise (`SAME`, relative to the means, and absolute). Each
@@ -86,14 +86,28 @@ class PairedAccumulator:
     differ in number of trials the mean still is that of the suite as it is written.
     """
 
-    __slots__ = ("_changed", "_differences", "_now", "_sizes", "_then", "fell", "rose")
+    __slots__ = (
+        "_differences",
+        "_flipped",
+        "_now",
+        "_open",
+        "_relabelled",
+        "_sizes",
+        "_then",
+        "fell",
+        "rose",
+    )
 
     def __init__(self) -> None:
         self._then = _Side()
         self._now = _Side()
         self._differences = Moments()
         self._sizes = Moments()
-        self._changed: list[float] = []
+        #: What the differences could be as well, with the other sign and by choosing
+        #: trials anew; and of how many tests.
+        self._flipped: list[Law] = []
+        self._relabelled: list[Law] = []
+        self._open = 0
         self.rose = 0
         self.fell = 0
 
@@ -107,19 +121,33 @@ class PairedAccumulator:
                 that goes on after it must start anew.
         """
         before, after = self._then.add(then), self._now.add(now)
-        if math.isclose(before, after, rel_tol=SAME, abs_tol=SAME):
-            self._differences.add(0.0)
-            return False
-        difference = after - before
+        same = math.isclose(before, after, rel_tol=SAME, abs_tol=SAME)
+        difference = 0.0 if same else after - before
         self._differences.add(difference)
+        if self._open <= FLIPPED_AT_MOST:
+            self._keep(then, now, difference)
+        if same:
+            return False
         self._sizes.add(abs(difference))
         self.rose += difference > 0
         self.fell += difference < 0
-        if self._sizes.count <= FLIPPED_AT_MOST:
-            self._changed.append(difference)
-        else:
-            self._changed.clear()
         return True
+
+    def _keep(
+        self, then: Sequence[float], now: Sequence[float], difference: float
+    ) -> None:
+        flip = flipped(difference) if difference else None
+        law = flip if len(then) == len(now) else relabelled(then, now)
+        if law is None:
+            return
+        self._open += 1
+        if self._open > FLIPPED_AT_MOST:
+            self._flipped.clear()
+            self._relabelled.clear()
+            return
+        self._relabelled.append(law)
+        if flip is not None:
+            self._flipped.append(flip)
 
     def result(self, *, alpha: float = ALPHA) -> Comparison:
         """Compare what was added so far; more may be added after.
@@ -128,11 +156,15 @@ class PairedAccumulator:
         √(Var(d)/n). As a test's trials are first averaged it is clustered by test,
         as in equation 8, with the factor n/(n − 1) that few clusters need.
 
-        The p-value comes from the sign-flip test where at most `FLIPPED_AT_MOST`
-        tests changed: if the change did nothing, each difference could as well have
+        The p-value comes from a permutation test where at most `FLIPPED_AT_MOST`
+        tests could have come out otherwise: if the change did nothing, then and now
+        could as well have traded places in any test, so each difference could have
         had the other sign, and p is the share of all sign patterns whose mean is as
         far from 0 as the observed one. On pass/fail scores that is McNemar's exact
-        test. Beyond, it comes from the paired t-test with n − 1 degrees.
+        test. Where tests have more trials in one run than in the other, their
+        differences are skewed near the ends of a score; then p is the share of all
+        ways to choose the trials of the smaller run among all trials of a test, if
+        that is larger. Beyond, it comes from the paired t-test with n − 1 degrees.
 
         The interval is difference ± t_{1−α/2, n−1} · standard error, with one
         amendment that makes it say what the p-value says: it is stretched to 0 when
@@ -146,7 +178,8 @@ class PairedAccumulator:
         count = self._differences.count
         difference = self._differences.mean if count else None
         error = self._differences.standard_error()
-        p, method = self._p_value(error)
+        found = self._found(error)
+        p = None if found is None else found.p_value
         between, within = self._components(error)
         return Comparison(
             tests=count,
@@ -156,7 +189,8 @@ class PairedAccumulator:
             standard_error=error,
             interval=self._interval(error, p, alpha),
             p_value=p,
-            method=method,
+            least=None if found is None else found.least,
+            method="none" if found is None else found.method,
             alpha=alpha,
             rose=self.rose,
             fell=self.fell,
@@ -166,15 +200,22 @@ class PairedAccumulator:
             within=within,
         )
 
-    def _p_value(self, error: float | None) -> tuple[float | None, Method]:
+    def _found(self, error: float | None) -> Found | None:
         if error is None:
-            return None, "none"
-        if self._sizes.count <= FLIPPED_AT_MOST:
-            return sign_flips(self._changed)
+            return None
+        if self._open <= FLIPPED_AT_MOST:
+            found = permuted(self._flipped)
+            if all(law.is_flip for law in self._relabelled):
+                return found
+            # Each is right where the other is not: signs where a test moves as a
+            # whole from run to run, choices where one trial is near the top.
+            other = permuted(self._relabelled)
+            larger = max(found, other)
+            return larger._replace(least=max(found.least, other.least))
         if error == 0:
-            return 0.0, "t"
+            return Found(0.0, 0.0, "t")
         t = self._differences.mean / error
-        return 2 * t_cdf(-abs(t), self._differences.count - 1), "t"
+        return Found(2 * t_cdf(-abs(t), self._differences.count - 1), 0.0, "t")
 
     def _interval(
         self, error: float | None, p: float | None, alpha: float

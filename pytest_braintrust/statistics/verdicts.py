@@ -88,15 +88,14 @@ def judged_together(
     """Judge comparisons so that all that did not move stay "no evidence" together.
 
     By `holm`, in which comparisons do not count that no outcome could have made
-    significant: too few of their tests changed for any pattern of signs to have a
-    p-value below alpha (Tarone 1990, "A modified Bonferroni method for discrete
+    significant: too few of their tests changed for any to have a p-value below alpha (Tarone 1990, "A modified Bonferroni method for discrete
     data"). A score that is 1 in every test of both runs costs the others nothing.
 
     Args:
         comparisons: The scores of two runs, each over the tests that have it.
         alpha: The chance of any false alarm.
     """
-    counted = [_could_be_evidence(each, alpha) for each in comparisons]
+    counted = [each.least is not None and each.least < alpha for each in comparisons]
     corrected = holm(
         each.p_value if counts else None
         for each, counts in zip(comparisons, counted, strict=True)
@@ -109,14 +108,6 @@ def judged_together(
         p_value = each.p_value if p is None else p
         found.append(Judged(_stretched(each, p_value), p_value, alpha / left))
     return tuple(found)
-
-
-def _could_be_evidence(comparison: Comparison, alpha: float) -> bool:
-    if comparison.p_value is None:
-        return False
-    changed = comparison.rose + comparison.fell
-    # All changes in one direction: the smallest of the sign flips' p-values.
-    return comparison.method == "t" or 2.0 ** (1 - changed) < alpha
 
 
 def _stretched(comparison: Comparison, p_value: float | None) -> Comparison:

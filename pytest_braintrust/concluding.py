@@ -74,6 +74,7 @@ class Conclusion:
             upload=_upload(self.settings),
             recorded=self.keeper.recorded,
             elsewhere=self.keeper.left_behind,
+            dropped=self.editor.dropped,
             problems=tuple(dict.fromkeys(problems)),
             unjudged=() if found else tuple(gates.unjudged(self.judge.asked.gates)),
             **self._shared_run(),

@@ -46,6 +46,8 @@ class RowEditor:
         self._api_key = api_key
         #: By the id of a row, what the hook did wrong and for which test.
         self.failures: dict[str, str] = {}
+        #: Whether a hook dropped a row.
+        self.dropped = False
         #: Whether a hook has ended the run: rows that are kept after that need not.
         self._left = False
 
@@ -77,6 +79,7 @@ class RowEditor:
         try:
             answers = hook(config=self._config, item=item, row=row)
             if any(answer is False for answer in answers):
+                self.dropped = True
                 return None
             usable = _usable(row, event)
         except FAILURES as error:
@@ -147,7 +150,7 @@ def _checked(plain: dict[str, Any], passed: float | None) -> dict[str, Any]:
         try:
             kept[name] = getattr(checked(**{name: value}), name)
         except ValueError:
-            raise _wrong(name) from None
+            raise _wrong_scores(value) if name == "scores" else _wrong(name) from None
     if passed is not None:
         kept["scores"][PASS] = passed
     return kept
@@ -167,6 +170,19 @@ def _metadata(left: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(told.get("nodeid"), str):
         known["nodeid"] = told["nodeid"]
     return {**metadata, "pytest": {**told, **known}}
+
+
+def _wrong_scores(scores: Any) -> _Unusable:
+    """Which score is wrong; its value only where that is a number, for no text is."""
+    for name, value in scores.items() if isinstance(scores, dict) else ():
+        try:
+            checked(scores={name: value})
+        except ValueError:
+            number = isinstance(value, (int, float))
+            told = f" at {value}" if number else ""
+            msg = f"left the score {name!r}{told}, which must be a number from 0 to 1"
+            return _Unusable(msg)
+    return _wrong("scores")
 
 
 def _wrong(name: str) -> _Unusable:

@@ -94,6 +94,7 @@ class Intake:
         told = output.pop(KEY, {})
         self._keeper.amend(told.get("late", []))
         self._editor.failures.update(told.get("failures", {}))
+        self._editor.dropped |= told.get("dropped", False)
         pairs = zip(self._ids, told.get("recorded") or "", strict=False)
         self._recorded.update(self._clean(each) for each, flag in pairs if flag == "1")
         self._cut_off(told.get("cut_off"), worker)

@@ -152,6 +152,7 @@ class Worker:
             "late": list(self._late.values()),
             "cut_off": self._recorder.cut_off() if self._recorder else None,
             "failures": self._editor.failures,
+            "dropped": self._editor.dropped,
             "recorded": self._recorded(session),
         }
 

@@ -60,6 +60,20 @@ def test_rows_are_changed_and_dropped(
     assert "pytest_braintrust_row" not in ran
 
 
+def test_a_hook_that_drops_all_rows_is_named(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """Where nothing is recorded, for the tests did ask for it."""
+    conftest = "def pytest_braintrust_row(): return False\n"
+    suite.write(test_it=TESTS, conftest=conftest)
+    ran = suite.run("--braintrust-markdown=out.md", *plugin_args)
+    assert ran.section == (
+        "nothing recorded: the hook pytest_braintrust_row dropped all rows\n"
+        "tests       3 collected = 3 passed"
+    )
+    assert "a hook dropped all rows" in (suite.folder / "out.md").read_text()
+
+
 RAISES = """\
 import json
 def pytest_braintrust_row(row):
@@ -136,7 +150,15 @@ def pytest_braintrust_row(row):
 
 
 SHAPES: dict[str, tuple[str, str]] = {
-    "score": ("row['scores']['s'] = 2", "left scores of a wrong kind"),
+    "score": (
+        "row['scores'].update(s=3, t=1)",
+        "left the score 's' at 3, which must be a number from 0 to 1",
+    ),
+    "text": (
+        "row['scores'].update(t=1, s='secret')",
+        "left the score 's', which must be a number from 0 to 1",
+    ),
+    "nan": ("row['scores']['s'] = float('nan')", "left the score 's', which must"),
     "scores": ("row['scores'] = 'high'", "left scores of a wrong kind"),
     "tags": ("row['tags'] = 3", "left tags of a wrong kind"),
     "metrics": ("row['metrics']['tokens'] = 'many'", "left metrics of a wrong kind"),

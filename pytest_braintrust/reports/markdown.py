@@ -48,7 +48,10 @@ def _lines(report: RunReport) -> Iterator[str]:
     for each in report.experiments:
         yield from _experiment(each)
     if not report.experiments:
-        yield "### Braintrust: no test recorded anything"
+        why = (
+            "a hook dropped all rows" if report.dropped else "no test recorded anything"
+        )
+        yield f"### Braintrust: {why}"
     for verdict in failed:
         yield f"- ❌ gate {verdict.state}: {_text(verdict.text)}"
     if report.verdicts and not failed:

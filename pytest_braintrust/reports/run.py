@@ -63,6 +63,8 @@ class RunReport:
     recorded: int
     #: Those that are in another store, as `problems` say.
     elsewhere: int = 0
+    #: Whether a hook dropped rows.
+    dropped: bool = False
     #: What went wrong with the run's rows, in words.
     problems: tuple[str, ...] = ()
     #: What gates say where there is nothing to judge.

@@ -137,6 +137,8 @@ def _passed(verdicts: Sequence[Verdict]) -> str:
 def _nothing(report: RunReport) -> str:
     if report.tests["collected"] == report.tests["not_run"]:
         return "nothing recorded: no test ran"
+    if report.dropped:
+        return "nothing recorded: the hook pytest_braintrust_row dropped all rows"
     return "nothing recorded: use bt_score, the marker braintrust or --braintrust-all"
 
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from pytest_braintrust import git, naming
-from pytest_braintrust.errors import BaselineError, ExchangeError, NamingError
+from pytest_braintrust.errors import (
+    BaselineError,
+    BaselineUnusable,
+    ExchangeError,
+    NamingError,
+)
 from pytest_braintrust.naming import Candidate
 from pytest_braintrust.selection import KEY, SELECTED, covers
 from pytest_braintrust.store import measuring, reading
@@ -317,12 +322,12 @@ def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] |
     raise _named_unusable(newest, asked)
 
 
-def _named_unusable(run: Past[T], asked: str) -> BaselineError:
+def _named_unusable(run: Past[T], asked: str) -> BaselineUnusable:
     name = naming.short(run.candidate.names[0])
     if asked in (*run.candidate.names, *run.candidate.ids):
-        return BaselineError(f"{name} is no baseline: {run.why_not}")
+        return BaselineUnusable(f"{name} is no baseline: {run.why_not}")
     told = f"{naming.short(asked)} is {name}, which is no baseline: {run.why_not}"
-    return BaselineError(f"{told}; name another, or say previous")
+    return BaselineUnusable(f"{told}; name another, or say previous")
 
 
 def why_none(root: Path, asked: str | None) -> str:

@@ -10,6 +10,7 @@ PluginError
 ├── NamingError         what an experiment was called by is unknown or ambiguous
 ├── ExchangeError       a file of exported rows that cannot be written or read
 ├── BaselineError       the run to compare with does not exist
+│   └── BaselineUnusable  it exists, and cannot be compared with
 ├── DatasetError        a dataset, or a row of one, that no test can be made of
 ├── ChildError          a process of ours could not be started or did not answer
 └── ApiError            a call to Braintrust did not do what was asked
@@ -66,6 +67,10 @@ class ExchangeError(PluginError):
 
 class BaselineError(PluginError):
     """The run to compare with does not exist."""
+
+
+class BaselineUnusable(BaselineError):
+    """The run to compare with exists, and cannot be compared with."""
 
 
 class DatasetError(PluginError):

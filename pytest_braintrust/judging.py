@@ -17,7 +17,7 @@ from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare, facts_of
-from pytest_braintrust.errors import BaselineError
+from pytest_braintrust.errors import BaselineError, BaselineUnusable
 from pytest_braintrust.gates import Gates, Verdict
 from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.selection import KEY, covers
@@ -235,7 +235,7 @@ class Judge:
             elsewhere: Whether what is not in the store may be on Braintrust.
 
         Raises:
-            BaselineError: what was named exists in none of them.
+            BaselineError: what was named exists in none of them, or cannot be used.
             StoreError: the store could not be read.
         """
         missing: list[BaselineError] = []
@@ -247,6 +247,9 @@ class Judge:
             try:
                 found = baseline.find(store, self._subject(each), asked, folder=folder)
             except BaselineError as error:
+                # Braintrust may have another one that the same words would mean.
+                if each == project and isinstance(error, BaselineUnusable):
+                    raise
                 missing.append(error)
                 continue
             if found is not None:

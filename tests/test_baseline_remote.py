@@ -88,6 +88,24 @@ def test_a_run_is_found_by_name_and_a_misspelt_one_is_not(
     assert (none.status, "baseline    none: main has" in none.section) == (0, True)
 
 
+def test_a_run_that_is_here_and_cannot_be_used_is_not_looked_for(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """The same words would mean another run there."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=there", test_a=written(1))
+    stopped = (
+        "def test_a(bt_score): bt_score(scores={'e': 1})\n"
+        "def test_b(): raise KeyboardInterrupt\n"
+    )
+    kept = ("--braintrust-no-upload", "--braintrust-experiment=stopped")
+    suite.run("--braintrust-experiment=before", "--braintrust-no-upload")
+    suite.write(test_a=stopped).run(*kept)
+    wrong = suite.run("--braintrust-baseline=latest")
+    assert wrong.status == 4
+    assert "latest is stopped, which is no baseline" in wrong.err
+
+
 def test_runs_that_did_not_end_are_none(suite: Suite, server: FakeBraintrust) -> None:
     """Nor those that were stopped; what a run's end was is told to Braintrust."""
     suite.sends_to(server)

@@ -99,6 +99,7 @@ def test_diff_as_json(store: Store, command: Command) -> None:
     told = command("diff", "--json").json
     assert (told["base"]["name"], told["head"]["name"]) == ("monday", "tuesday")
     assert (told["overall"], len(told["worse"])) == ("worse", 8)
+    assert (told["tests"]["then"], told["tests"]["now"]) == (8, 8)
     assert "outputs" not in told
     told = command("diff", "--json", "--output").json
     assert told["outputs"][0] == {

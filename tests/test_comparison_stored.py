@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_runs import Told, scored, store_run
 
+from pytest_braintrust.comparison.alone import measure as measured_alone
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.comparison.run import compare
 from pytest_braintrust.reports.compared import unmeasurable, what_changed, words
@@ -79,6 +80,16 @@ def test_errors_in_tests_that_a_run_was_not_asked_for_do_not_matter(
     assert found.overall == "same"
     assert (found.then.errored, found.now.errored) == (0, 0)
     assert beside(*broken[:2], *told[2:]).overall == "not measurable"
+
+
+def test_of_one_trial_that_did_not_error_nothing_is_always(store: Store) -> None:
+    """How steady a test is, only several trials that measured something tell."""
+    lost = replace(Told("test_a", {"exact": 1.0}), outcome="errored")
+    once = [Told("test_a", {"exact": 1.0}), lost, lost]
+    assert measured_alone(store, store_run(store, once)).trials.tests == 0
+    twice = [*once, Told("test_a", {"exact": 1.0})]
+    shares = measured_alone(store, store_run(store, twice)).trials
+    assert (shares.tests, shares.always) == (1, 1)
 
 
 def test_more_than_a_tenth_of_the_trials_errored_is_not_measurable(

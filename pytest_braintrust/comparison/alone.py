@@ -20,7 +20,7 @@ _SCORE_BOUNDS = Interval(0.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class TrialShares:
-    """How steady the tests with several trials are.
+    """How steady the tests are of which several trials measured something.
 
     Attributes:
         tests: How many there are.
@@ -104,7 +104,7 @@ class Measuring:
             self._scored[name] += len(values)
         for name, values in test.metrics.items():
             self._metrics[name].add(values)
-        if len(test.trials) > 1 and (passed := test.scores.get(PASS)):
+        if len(passed := test.scores.get(PASS, ())) > 1:
             self._trials = self._trials.adding(passed, test.scores)
         for row in test.trials:
             self._told[_told(row), row.outcome] += 1

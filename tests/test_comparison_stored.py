@@ -15,7 +15,8 @@ from made_runs import Told, scored, store_run
 from pytest_braintrust.comparison.alone import measure as measured_alone
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.comparison.run import compare
-from pytest_braintrust.reports.compared import unmeasurable, what_changed, words
+from pytest_braintrust.reports.compared import what_changed, words
+from pytest_braintrust.reports.headline import unmeasurable
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store, open_store
 

@@ -15,6 +15,7 @@ from pytest_braintrust.baseline import Baseline
 from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.reports import compared, sides, worst
+from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
 from pytest_braintrust.reports.scales import means, scale_for
 from pytest_braintrust.statistics import Estimate
@@ -38,7 +39,7 @@ def judged(store: Store, then: list[Told], now: list[Told]) -> Judgement:
 
 def lines(found: Judgement, width: int = 80) -> list[str]:
     assert found.comparison is not None
-    whole = [compared.headline(found.comparison), *compared.beside(found, width)]
+    whole = [headline(found.comparison), *compared.beside(found, width)]
     return [part.text for line in whole for part in fit(line, width)]
 
 

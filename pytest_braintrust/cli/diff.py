@@ -26,6 +26,7 @@ from pytest_braintrust.gates import NONE
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.reports import compared, machine, sides
+from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import Line, plain
 from pytest_braintrust.reports.worst import WORST, losses, worst
 from pytest_braintrust.store.connection import Store
@@ -137,7 +138,7 @@ def _lines(
 ) -> Iterator[Line]:
     yield Line(f"then      {_named(comparison, then=True)}", hang=10)
     yield Line(f"now       {_named(comparison, then=False)}", hang=10)
-    told = compared.headline(comparison)
+    told = headline(comparison)
     yield Line(f"verdict   {told.text}", told.style, hang=10)
     total = len(comparison.worse_tests)
     yield from compared.numbers(judged, width)

@@ -1,16 +1,16 @@
-"""A comparison with the baseline: first better or worse, then the numbers, then why."""
+"""A comparison with the baseline below its headline: the numbers, then why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_braintrust.comparison.counting import ERRORED_AT_MOST, Counts
+from pytest_braintrust.comparison.counting import Counts
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
-from pytest_braintrust.reports.lines import Line, name_of, plain, short
-from pytest_braintrust.reports.table import MARKS, table
+from pytest_braintrust.reports.lines import NAMED, Line, name_of, names_of, plain, short
+from pytest_braintrust.reports.table import table
 from pytest_braintrust.reports.worst import WORST, worst
-from pytest_braintrust.statistics import Estimate, Verdict
+from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.words import a_number
 
 _HOW = {
@@ -21,19 +21,6 @@ _HOW = {
     "file": "from a file",
     "stored": "its baseline then",
 }
-_STYLES = {
-    "better": "green",
-    "worse": "red",
-    "mixed": "red",
-    "not measurable": "yellow",
-}
-_BESIDE = {
-    "better": "▲ better than",
-    "worse": "▼ worse than",
-    "mixed": "▼ better and worse than",
-}
-#: Of more scores than this a sentence names the first ones.
-_NAMED = 3
 #: What would take so many times the tests that there are is not worth saying.
 _OUT_OF_REACH = 100
 
@@ -62,83 +49,13 @@ def base_text(judged: Judgement) -> str:
     return f"none: {short(judged.why_none)}" if judged.why_none else ""
 
 
-def headline(comparison: RunComparison) -> Line:
-    """Better or worse, in one line, by all scores of both runs."""
-    comparison = comparison.whole or comparison
-    overall = comparison.overall
-    style = _STYLES.get(overall, "")
-    if overall == "not measurable":
-        return Line(f"not measurable: {unmeasurable(comparison)}", style)
-    if overall == "same":
-        return Line(f"no change: no score of {_compared(comparison)} moved", style)
-    if overall == "no evidence":
-        return Line(_unproven(comparison), style)
-    regressed = _with(comparison, "regressed")
-    improved = _with(comparison, "improved")
-    mark = MARKS["regressed" if regressed else "improved"]
-    parts = [
-        f"{_named(names)} {verdict}"
-        for names, verdict in ((regressed, "regressed"), (improved, "improved"))
-        if names
-    ]
-    return Line(f"{mark}{overall}: {', '.join(parts)}", style)
-
-
-def _unproven(comparison: RunComparison) -> str:
-    moved = [each for each in comparison.scores if each.moved]
-    few = [f"{e.numbers.tests} with {e.name}" for e in moved if e.too_few]
-    if len(few) == len(moved):
-        return f"too few tests to tell: {_named(few)}"
-    text = "no evidence of a change: what moved is within noise"
-    return f"{text}, or in too few tests to tell: {_named(few)}" if few else text
-
-
-def _compared(comparison: RunComparison) -> str:
-    """How many tests the scores were compared in."""
-    counts = {each.numbers.tests for each in comparison.scores}
-    most = a_number(max(counts), "test")
-    return most if len(counts) == 1 else f"{min(counts):,} to {most}"
-
-
-def _with(comparison: RunComparison, verdict: Verdict) -> list[str]:
-    return [each.name for each in comparison.scores if each.verdict == verdict]
-
-
-def _named(names: Sequence[str]) -> str:
-    shown = [name_of(name) for name in names]
-    if len(shown) > _NAMED:
-        shown = [*shown[: _NAMED - 1], f"{len(shown) - _NAMED + 1} more"]
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-
-
-def unmeasurable(comparison: RunComparison) -> str:
-    """Why nothing can be said."""
-    for when, counts in (("now", comparison.now), ("then", comparison.then)):
-        if not counts.measurable:
-            return f"{counts.why_unmeasurable} {when}, more than {ERRORED_AT_MOST:.0%}"
-    if not comparison.shared:
-        return "no test is in both runs"
-    if not comparison.scores:
-        return "no score is in both runs"
-    return "it takes two tests with a score that both runs have"
-
-
 def words(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterator[Line]:
     """What the table means, which tests it is about, and what was changed."""
     yield Line(_counts(comparison))
     yield from _over_all(comparison, alone)
     yield from _in_part(comparison)
     yield from _renamed(comparison)
-    lost = [
-        *comparison.scores_gone,
-        *(
-            f"{e.name} in {a_number(e.lost, 'test')}"
-            for e in comparison.scores
-            if e.lost
-        ),
-    ]
-    if lost:
-        yield Line(f"no longer scored: {_named(lost)}", "yellow")
+    yield from _lost(comparison)
     yield from _within_noise(comparison)
     yield from what_changed(comparison)
 
@@ -180,7 +97,7 @@ def _in_part(comparison: RunComparison) -> Iterator[Line]:
     """The scores that not all tests have in both runs: of the others they say nothing."""
     some = [e for e in comparison.scores if e.numbers.tests < comparison.measured]
     of = f"of the {a_number(comparison.shared, 'test')} in both runs"
-    if len(some) > _NAMED:
+    if len(some) > NAMED:
         counts = [each.numbers.tests for each in some]
         shown = _from_to(f"{min(counts):,}", f"{max(counts):,}")
         yield Line(f"{len(some)} scores: in {shown} {of}")
@@ -191,10 +108,17 @@ def _in_part(comparison: RunComparison) -> Iterator[Line]:
 
 def _renamed(comparison: RunComparison) -> Iterator[Line]:
     pairs = comparison.renamed
-    for then, now in pairs[:_NAMED]:
+    for then, now in pairs[:NAMED]:
         yield Line(f"renamed: {plain(then)} → {plain(now)}")
-    if len(pairs) > _NAMED:
-        yield Line(f"renamed: {len(pairs) - _NAMED} more, told apart by their input")
+    if len(pairs) > NAMED:
+        yield Line(f"renamed: {len(pairs) - NAMED} more, told apart by their input")
+
+
+def _lost(comparison: RunComparison) -> Iterator[Line]:
+    some = [each for each in comparison.scores if each.lost]
+    parts = [f"{each.name} in {a_number(each.lost, 'test')}" for each in some]
+    if lost := [*comparison.scores_gone, *parts]:
+        yield Line(f"no longer scored: {names_of(lost)}", "yellow")
 
 
 def _within_noise(comparison: RunComparison) -> Iterator[Line]:
@@ -204,7 +128,7 @@ def _within_noise(comparison: RunComparison) -> Iterator[Line]:
         for each in comparison.scores
         if each.verdict == "no evidence" and each.moved
     ]
-    if len(quiet) > _NAMED:
+    if len(quiet) > NAMED:
         yield from _ranges(quiet)
         return
     for each in quiet:
@@ -266,17 +190,3 @@ def what_changed(comparison: RunComparison) -> Iterator[Line]:
         then, now = short(each.then), short(each.now)
         change = f"{then} → {now}" if then else now
         yield Line(f"changed: {short(each.what)}: {change}")
-
-
-def in_one_line(comparison: RunComparison) -> Line:
-    """Better or worse than which run, and the scores that moved, for a quiet run."""
-    told = headline(comparison)
-    moved = [
-        f"{name_of(each.name)} {each.numbers.then:.3f} → {each.numbers.now:.3f}"
-        for each in comparison.scores
-        if each.verdict in MARKS
-    ]
-    name = name_of(comparison.base.name)
-    if comparison.overall not in _BESIDE:
-        return Line(f"{told.text}, beside {name}", told.style)
-    return Line(f"{_BESIDE[comparison.overall]} {name}: {', '.join(moved)}", told.style)

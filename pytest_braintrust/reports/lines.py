@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,6 +31,9 @@ _WIDE = 2
 
 #: What a sentence keeps of a foreign text, and a heading of a foreign name.
 _LONGEST_TEXT, _LONGEST_NAME = 1_000, 120
+
+#: Of more names than this a sentence has the first ones.
+NAMED = 3
 
 #: No browser is sure to follow a longer address.
 _LONGEST_ADDRESS = 2_000
@@ -70,6 +73,14 @@ def short(text: str) -> str:
 def name_of(text: str) -> str:
     """A foreign name, safe to print and not longer than a name is."""
     return fitted(plain(text), _LONGEST_NAME)
+
+
+def names_of(names: Sequence[str]) -> str:
+    """Foreign names as a list in a sentence: the first ones, and how many more."""
+    shown = [name_of(name) for name in names]
+    if len(shown) > NAMED:
+        shown = [*shown[: NAMED - 1], f"{len(shown) - NAMED + 1} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def page_of(address: str) -> str:

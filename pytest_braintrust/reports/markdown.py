@@ -9,6 +9,7 @@ from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports import compared
+from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
@@ -98,7 +99,7 @@ def _alone(judged: Judgement) -> Iterator[str]:
 
 
 def _beside(judged: Judgement, comparison: RunComparison) -> Iterator[str]:
-    told = compared.headline(comparison).text
+    told = headline(comparison).text
     yield f"{_OVERALL[comparison.overall]} **{_text(told)}**"
     yield ""
     base = _text(compared.base_text(judged) or comparison.base.name)

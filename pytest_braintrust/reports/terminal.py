@@ -9,6 +9,7 @@ from pytest_braintrust.comparison.alone import TrialShares
 from pytest_braintrust.gates import Verdict
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import compared
+from pytest_braintrust.reports.headline import headline, in_one_line
 from pytest_braintrust.reports.lines import (
     Line,
     fit,
@@ -150,7 +151,7 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
     if base:
         yield _labelled("baseline", base)
     if judged is not None and judged.comparison is not None:
-        verdict = compared.headline(judged.comparison)
+        verdict = headline(judged.comparison)
         yield _labelled("verdict", verdict.text, verdict.style)
         yield from compared.beside(judged, width)
     else:
@@ -256,7 +257,7 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
         told = ", ".join(parts) or "no scores"
         yield Line(f"{name_of(each.project)}: {told}" if several else told)
         if each.judgement is not None and each.judgement.comparison is not None:
-            yield compared.in_one_line(each.judgement.comparison)
+            yield in_one_line(each.judgement.comparison)
     if report.joined is not None and report.joined.going_on:
         yield Line(_joined_text(report, report.joined), "yellow")
     if not report.recorded:

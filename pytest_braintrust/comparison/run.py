@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -246,7 +247,11 @@ class _Seen:
             numbers=numbers,
             p_value=judged.p_value,
             verdict=verdict,
-            sensitivity=statistics.sensitivity(numbers, alpha=judged.level),
+            sensitivity=statistics.sensitivity(
+                numbers,
+                alpha=judged.level,
+                most=1.0 if kind == "score" else math.inf,
+            ),
             lost=self.lost[name] if kind == "score" else 0,
         )
 

@@ -92,7 +92,8 @@ class Sensitivity:
 
     Attributes:
         detectable: The mean difference that these tests show with the asked power;
-            None where no difference can be seen or nothing changed to judge by.
+            None where no possible difference can be seen or nothing changed to judge
+            by.
         tests_needed: Tests in all at which the observed difference would be seen
             with that power; None where there is no difference.
         trials_needed: Trials per test, in both runs, at which these tests would show

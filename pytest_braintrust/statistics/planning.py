@@ -16,7 +16,11 @@ from pytest_braintrust.statistics.numbers import (
 
 
 def sensitivity(
-    comparison: Comparison, *, power: float = POWER, alpha: float | None = None
+    comparison: Comparison,
+    *,
+    power: float = POWER,
+    alpha: float | None = None,
+    most: float = math.inf,
 ) -> Sensitivity:
     """Say which difference these tests would show, and what the observed one needs.
 
@@ -25,8 +29,13 @@ def sensitivity(
     for the variance being estimated::
 
         tests      = (z_{α/2} + z_β)² Var(d) / δ² + ½ z²_{α/2}
-        detectable = (z_{α/2} + z_β) √(Var(d) / (n − ½ z²_{α/2}))
+        detectable = (z_{α/2} + z_β) √(Var'(d) / (n − ½ z²_{α/2}))
         trials     = (σ_A² + σ_B²) / (δ² (n − ½ z²_{α/2}) / (z_{α/2} + z_β)² − ω²)
+
+    A difference δ makes tests change beside those that change by noise: δ / c of
+    them where all go one way, with c the mean size of a change. So where δ is above
+    the observed difference, Var'(d) = Var(d) + δ c − δ², by which it is the root of
+    a quadratic; else Var'(d) = Var(d). On pass/fail scores near 1 that is most of it.
 
     Neither number is let fall below what the sign flips ask for: `fewest_changes`
     tests that change by the usual size, at the rate at which tests changed here.
@@ -35,6 +44,7 @@ def sensitivity(
         comparison: What was measured.
         power: The share of such differences that would be seen; between 0 and 1.
         alpha: As in `verdict`.
+        most: The largest difference that there can be: 1 for scores.
 
     Raises:
         ValueError: `power` or `alpha` is not between 0 and 1.
@@ -46,8 +56,9 @@ def sensitivity(
         lost=critical**2 / 2,
         fewest=math.floor(1 - math.log2(level)) + 1,
     )
+    detectable = plan.detectable(comparison)
     return Sensitivity(
-        detectable=plan.detectable(comparison),
+        detectable=detectable if detectable is None or detectable <= most else None,
         tests_needed=plan.tests_needed(comparison),
         trials_needed=plan.trials_needed(comparison),
         fewest_changes=plan.fewest,
@@ -68,7 +79,17 @@ class _Plan:
         if variance is None or tests < self.fewest or not comparison.change:
             return None
         by_noise = self.reach * math.sqrt(variance / (tests - self.lost))
-        return max(by_noise, self.fewest * comparison.change / tests)
+        change = comparison.change
+        if by_noise > abs(comparison.difference or 0.0):
+            by_noise = self._beyond(tests, variance, change)
+        return max(by_noise, self.fewest * change / tests)
+
+    def _beyond(self, tests: int, variance: float, change: float) -> float:
+        """δ where δ² (n − lost) = reach² (variance + δ · change − δ²)."""
+        square = self.reach**2
+        leading, linear = tests - self.lost + square, square * change
+        root = math.sqrt(max(0.0, linear**2 + 4 * leading * square * variance))
+        return (linear + root) / (2 * leading)
 
     def tests_needed(self, comparison: Comparison) -> int | None:
         variance, delta = _variance(comparison), _delta(comparison)

@@ -169,6 +169,12 @@ def test_a_time_that_a_busy_machine_may_explain_is_no_evidence(
     }
 
 
+def test_a_score_that_is_called_like_a_time_is_none(store: Store) -> None:
+    """It says how good an answer is, whatever the machine does."""
+    then, now = (scored("fit_of_duration", [each] * 8) for each in (1.0, 0.95))
+    assert measure(compared(store, then, now), "fit_of_duration").verdict == "regressed"
+
+
 def test_of_one_test_a_duration_is_not_measurable(store: Store) -> None:
     """However little it moved: nothing says how far it moves by itself."""
     then, now = (scored("exact", [1.0], seconds=each) for each in (1.0, 1.001))

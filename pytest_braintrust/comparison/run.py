@@ -238,7 +238,7 @@ class _Seen:
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
         if not self.measurable:
             verdict = "not measurable"
-        elif is_time(name) and judged.p_value is not None and _is_small(numbers):
+        elif kind == "metric" and is_time(name) and _is_small(numbers):
             verdict = "no evidence"
         return Measure(
             name=name,
@@ -281,9 +281,9 @@ def _is_small(numbers: statistics.Comparison) -> bool:
     """Whether a time moved by less than the load of a machine may move them all.
 
     That noise is common to the tests of a run, and so none that the spread between
-    tests could show.
+    tests could show. Of what is not measurable it is not asked.
     """
-    if numbers.difference is None or numbers.then is None:
+    if numbers.p_value is None or numbers.difference is None or numbers.then is None:
         return False
     small = max(SMALL_SHARE * numbers.then, SMALL_SECONDS)
     return abs(numbers.difference) < small

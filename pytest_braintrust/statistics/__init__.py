@@ -1,7 +1,8 @@
 """Say whether a score moved between two runs, and whether by more than noise.
 
 Plain Python, one pass, and no random number: the same two runs give the same verdict
-on every machine. A test is one cluster, however many trials it has, and counts once.
+on every machine. A test, or a row that it opens, counts once, however many trials it
+has.
 
 Sources that the formulas name:
 
@@ -11,6 +12,8 @@ Sources that the formulas name:
   time", JASA 78; Streitberg & Röhmel 1986, the same as the shift algorithm.
 - Guenther 1981, "Sample size formulas for normal theory t tests", Am. Stat. 35.
 - Hill 1970, "Student's t-distribution", CACM algorithm 395.
+- Wilson 1927, "Probable inference, the law of succession, and statistical
+  inference", JASA 22; Clopper & Pearson 1934, Biometrika 26: shares of tests.
 - Holm 1979, "A simple sequentially rejective multiple test procedure"; Tarone 1990,
   "A modified Bonferroni method for discrete data", Biometrics 46.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from pytest_braintrust.statistics.distributions import normal_quantile
 from pytest_braintrust.statistics.moments import Moments, around, mean_of
 from pytest_braintrust.statistics.numbers import (
     ALPHA,
@@ -12,6 +13,9 @@ from pytest_braintrust.statistics.numbers import (
     Interval,
     probability,
 )
+
+#: All or nothing: what a test that passes or fails can have.
+_ENDS = (0.0, 1.0)
 
 
 def estimate(
@@ -40,12 +44,14 @@ class MeanAccumulator:
     Each test counts once, by the mean of its trials.
     """
 
-    __slots__ = ("_highest", "_lowest", "_moments")
+    __slots__ = ("_all_or_nothing", "_highest", "_lowest", "_moments")
 
     def __init__(self) -> None:
         self._moments = Moments()
         self._lowest = math.inf
         self._highest = -math.inf
+        #: Whether each test had 0 or 1.
+        self._all_or_nothing = True
 
     def add(self, values: Sequence[float]) -> None:
         """Add a test by the values of its trials, one or more.
@@ -57,6 +63,8 @@ class MeanAccumulator:
         self._moments.add(mean)
         self._lowest = min(self._lowest, mean)
         self._highest = max(self._highest, mean)
+        if mean not in _ENDS:
+            self._all_or_nothing = False
 
     def result(
         self,
@@ -73,9 +81,12 @@ class MeanAccumulator:
         Args:
             alpha: The interval's level is 1 − alpha.
             bounds: What values cannot leave: (0, 1) for scores. The interval is cut
-                there, and where all tests sit at one bound, so that t says nothing,
-                its other end is that of the exact binomial interval (Clopper &
-                Pearson 1934): 20 passes of 20 give 0.83 to 1, not 1 to 1.
+                there. That of tests that each have 0 or 1 is Wilson's (1927), for
+                Student's holds too little near the ends. Where no test differs, no
+                spread is no certainty: so many tests that may be there and were not
+                met, by the exact binomial interval (Clopper & Pearson 1934), may
+                have any value: 20 passes of 20 give 0.83 to 1. Values of other
+                kinds stay on the side of 0 that all of them are on.
 
         Raises:
             ValueError: `alpha` is not between 0 and 1.
@@ -89,13 +100,27 @@ class MeanAccumulator:
         interval = around(self._moments.mean, error, count, alpha)
         if bounds is not None:
             interval = self._bounded(interval, Interval(*bounds), alpha)
+        elif self._lowest >= 0:
+            interval = Interval(max(interval.low, 0.0), interval.high)
+        elif self._highest <= 0:
+            interval = Interval(interval.low, min(interval.high, 0.0))
         return Estimate(count, mean, error, interval)
 
     def _bounded(self, interval: Interval, bounds: Interval, alpha: float) -> Interval:
-        sure = (alpha / 2) ** (1 / self._moments.count)
-        unsure = (bounds.high - bounds.low) * (1 - sure)
-        if self._lowest == bounds.high:
-            return Interval(bounds.high - unsure, bounds.high)
-        if self._highest == bounds.low:
-            return Interval(bounds.low, bounds.low + unsure)
+        count, mean = self._moments.count, self._moments.mean
+        if self._lowest == self._highest:
+            unmet = 1 - (alpha / 2) ** (1 / count)
+            low = mean - unmet * (mean - bounds.low)
+            return Interval(low, mean + unmet * (bounds.high - mean))
+        if bounds == _ENDS and self._all_or_nothing:
+            return _wilson(mean, count, alpha)
         return Interval(max(interval.low, bounds.low), min(interval.high, bounds.high))
+
+
+def _wilson(share: float, count: int, alpha: float) -> Interval:
+    """The interval of a share of so many tests (Wilson 1927)."""
+    z = normal_quantile(1 - alpha / 2)
+    weight = 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / weight
+    half = z / weight * math.sqrt(share * (1 - share) / count + (z / count / 2) ** 2)
+    return Interval(middle - half, middle + half)

@@ -59,6 +59,24 @@ def permuted(laws: Sequence[Law]) -> Found:
     return Found(*_tabled(laws, step, width), "rounded")
 
 
+def equal_sizes(rose: int, fell: int) -> Found:
+    """The same for any number of differences that all have one size: McNemar's test.
+
+    The tail of a binomial distribution, by the ratios of its terms.
+    """
+    changed, more = rose + fell, max(rose, fell)
+    log = math.lgamma(changed + 1) - math.lgamma(more + 1)
+    log -= math.lgamma(changed - more + 1) + changed * math.log(2)
+    term = total = 1.0
+    for number in range(more, changed):
+        term *= (changed - number) / (number + 1)
+        total += term
+        if term < NOISE**2 * total:
+            break
+    p = min(1.0, 2 * math.exp(log) * total)
+    return Found(p, 2 * math.exp(-changed * math.log(2)), "exact")
+
+
 def _common_unit(sizes: Iterable[float], finest: float) -> float | None:
     """The largest unit that all sizes are multiples of, by Euclid's algorithm.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pytest_braintrust.statistics.distributions import t_cdf
-from pytest_braintrust.statistics.flips import Found, permuted
+from pytest_braintrust.statistics.flips import Found, equal_sizes, permuted
 from pytest_braintrust.statistics.moments import Moments, around, mean_of
 from pytest_braintrust.statistics.numbers import (
     ALPHA,
@@ -94,6 +94,7 @@ class PairedAccumulator:
         "_relabelled",
         "_sizes",
         "_then",
+        "_uneven",
         "fell",
         "rose",
     )
@@ -108,6 +109,8 @@ class PairedAccumulator:
         self._flipped: list[Law] = []
         self._relabelled: list[Law] = []
         self._open = 0
+        #: Whether a test has more trials in one run than in the other.
+        self._uneven = False
         self.rose = 0
         self.fell = 0
 
@@ -124,6 +127,8 @@ class PairedAccumulator:
         same = math.isclose(before, after, rel_tol=SAME, abs_tol=SAME)
         difference = 0.0 if same else after - before
         self._differences.add(difference)
+        if len(then) != len(now):
+            self._uneven = True
         if self._open <= FLIPPED_AT_MOST:
             self._keep(then, now, difference)
         if same:
@@ -205,13 +210,15 @@ class PairedAccumulator:
             return None
         if self._open <= FLIPPED_AT_MOST:
             found = permuted(self._flipped)
-            if all(law.is_flip for law in self._relabelled):
+            if not self._uneven:
                 return found
             # Each is right where the other is not: signs where a test moves as a
             # whole from run to run, choices where one trial is near the top.
             other = permuted(self._relabelled)
             larger = max(found, other)
             return larger._replace(least=max(found.least, other.least))
+        if not self._uneven and self._sizes.variance() == 0:
+            return equal_sizes(self.rose, self.fell)
         if error == 0:
             return Found(0.0, 0.0, "t")
         t = self._differences.mean / error

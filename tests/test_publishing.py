@@ -125,7 +125,7 @@ def test_the_first_run_has_its_own_means_and_no_comparison(suite: Suite) -> None
     assert told["experiments"][0]["comparison"] is None
     text = (suite.folder / "out.md").read_text(encoding="utf-8")
     assert text.startswith("<!-- pytest-braintrust -->\n### ")
-    assert "| exact | 0.500 | 0.000 … 1.000 | 2 |" in text
+    assert "| exact | 0.500 | 0.095 … 0.905 | 2 |" in text
     assert "\nMetrics: duration " in text
     assert "No earlier run to compare with." in text
 

@@ -173,6 +173,20 @@ def test_a_score_of_some_tests_alone_is_told_with_how_many(store: Store) -> None
     assert not any(line.startswith(("pass: ", "no longer")) for line in told)
 
 
+def test_tests_with_further_rows_have_no_score_of_their_own_to_miss(
+    store: Store,
+) -> None:
+    """Their own rows say what came of them; those that they opened have the score."""
+    own = [Told(f"test_{i}") for i in range(6)]
+    turns = [Told(f"test_{i}", {"tone": 1.0}, part="turn") for i in range(6)]
+    both = judged(store, [*own, *turns], [*own, *turns])
+    assert not [line for line in lines(both) if line.startswith("tone: in")]
+    apart = [*own, Told("test_0", {"tone": 1.0}, part="turn")]
+    assert "tone: in 1 of the 7 tests in both runs" in lines(
+        judged(store, apart, apart)
+    )
+
+
 def test_many_scores_of_some_tests_are_told_in_one_line(store: Store) -> None:
     """As a suite of many kinds of test has them."""
     rows = [Told(f"test_{i}", {f"score_{i % 5}": 1.0}) for i in range(14)]

@@ -127,7 +127,7 @@ class RunComparison:
     measures: tuple[Measure, ...]
     #: Tests in both runs, renamed ones counted.
     shared: int
-    #: Those of them that errored in neither.
+    #: Those of them that errored in neither and were to have scores.
     measured: int
     new: tuple[str, ...]
     #: In the baseline alone: taken away, or not run now.

@@ -35,9 +35,9 @@ How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stor
 #: Where it is the place that speaks for a run, and nobody named it.
 BY_PLACE = frozenset({"ancestor", "previous", "branch"})
 
-#: So many of the runs before one are looked at, whether they have more of its tests,
-#: and by so many times what they lack.
-_LOOKED_BACK, _CLEARLY = 10, 2
+#: So many of the runs before one are looked at, whether they have more of its tests:
+#: by more than this share of theirs, and by so many times what they lack.
+_LOOKED_BACK, _SHARE, _CLEARLY = 10, 0.1, 2
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.
 ENDED = (0, 1)
@@ -166,18 +166,26 @@ def _fuller(
 ) -> Picked[StoredExperiment]:
     """The run that was picked, or one before it that has clearly more of some tests.
 
-    A run that lacks tests which one before it had ran a part of the suite, whatever
-    made it do that. A suite that draws its cases anew lacks some each time, and gains
-    as many.
+    A run that lacks many tests which one before it had ran a part of the suite, whatever
+    made it do that. One that lacks a few says enough, and one that skipped them says why.
+    A suite that draws its cases anew lacks some each time, and gains as many.
     """
     has = tests & measuring.node_ids(store, picked.thing.number)
     for each in islice(before, _LOOKED_BACK):
         if has == tests:
             break
         had = tests & measuring.node_ids(store, each.thing.number)
-        if len(had - has) > _CLEARLY * len(has - had):
+        lacks = len(had - has)
+        if _without_row(picked.thing) - _without_row(each.thing) >= lacks:
+            continue
+        if lacks > max(_SHARE * len(had), _CLEARLY * len(has - had)):
             picked, has = replace(picked, thing=each.thing), had
     return picked
+
+
+def _without_row(run: StoredExperiment) -> int:
+    """How many tests may have no row though nothing left them out."""
+    return run.tests.get("skipped", 0) + run.tests.get("xfailed", 0)
 
 
 def _unusable(run: StoredExperiment, subject: Subject) -> str:

@@ -144,6 +144,28 @@ def test_a_run_that_lacks_some_of_the_tests_is_passed_over(repo: Repository) -> 
     assert repo.find(tests=tests) == ("later", "ancestor")
 
 
+def test_a_run_that_lacks_few_tests_or_says_why_is_not_passed_over(
+    repo: Repository,
+) -> None:
+    """A tenth is no part of a suite, and what was skipped says no more about it."""
+    tests = scored("exact", [1.0] * 20)
+
+    def ran(name: str, told: Sequence[Told], **counts: int) -> None:
+        info = git.repo_info(repo.root)
+        store_run(repo.store, told, name=name, repo_info=info, counts=counts)
+
+    ran("whole", tests, skipped=2)
+    ran("two less", tests[2:])
+    assert repo.find(tests=tests) == ("two less", "ancestor")
+    ran("three less", tests[3:])
+    assert repo.find(tests=tests) == ("whole", "ancestor")
+    ran("skipped", tests[9:], skipped=7, xfailed=4)
+    assert repo.find(tests=tests) == ("skipped", "ancestor")
+    # What was skipped before is not what this one lacks.
+    ran("part", tests[9:], skipped=2)
+    assert repo.find(tests=tests) == ("whole", "ancestor")
+
+
 def test_a_suite_that_draws_its_tests_is_compared_with_the_nearest_run(
     repo: Repository,
 ) -> None:

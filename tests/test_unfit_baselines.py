@@ -173,6 +173,21 @@ def test_a_run_that_lacks_tests_of_the_one_before_it_is_passed_over(
     assert "b regressed" in suite.cli(*command)
 
 
+def test_a_skipped_test_does_not_tie_the_baseline_to_an_old_run(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """Nor one that is known to fail, though neither has a row and both are collected."""
+    suite.write(test_a=TESTS.format(body=BAD)).run(*plugin_args)
+    marks = "@pytest.mark.skip\ndef test_other", "@pytest.mark.xfail(run=False)\ndef"
+    better = TESTS.format(body=GOOD).replace("def test_other", marks[0])
+    suite.write(test_a=f"{better}\n{marks[1]} test_more(bt_score): pass\n")
+    bases = [e["base"] for e in suite.run(*plugin_args).experiments()]
+    ran = [suite.run(*plugin_args) for _ in range(2)][-1]
+    first, second, third, fourth = ran.experiments()
+    assert bases == [None, first["id"]]
+    assert (third["base"], fourth["base"]) == (second["id"], third["id"])
+
+
 def test_an_outage_is_no_baseline(suite: Suite) -> None:
     """It measured next to nothing."""
     suite.ini("braintrust_infrastructure_errors = ConnectionError")

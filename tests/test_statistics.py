@@ -496,7 +496,7 @@ def numbers(result: Comparison) -> Sequence[float | None]:
 
 
 @given(anything)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_any_comparison_is_a_sound_one(pairs: Pairs) -> None:
     """p in [0, 1]; the interval holds the difference, and 0 unless p is small."""
     result = compare(pairs)
@@ -514,7 +514,7 @@ def test_any_comparison_is_a_sound_one(pairs: Pairs) -> None:
 
 
 @given(anything)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_swapping_the_runs_mirrors_the_comparison(pairs: Pairs) -> None:
     """The difference changes its sign; the p-value stays, rounding aside."""
     there = compare(pairs)
@@ -523,13 +523,13 @@ def test_swapping_the_runs_mirrors_the_comparison(pairs: Pairs) -> None:
     assert there.difference is not None
     assert back.difference == -there.difference
     assert back.interval == (-there.interval.high, -there.interval.low)
-    rel = 0.1 if there.method == "rounded" else CLOSE
+    rel = 0.1 if "rounded" in {there.method, back.method} else CLOSE
     assert back.p_value == pytest.approx(there.p_value, rel=rel)
     assert (back.rose, back.fell) == (there.fell, there.rose)
 
 
 @given(anything, st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_the_order_of_the_tests_has_no_say(
     pairs: Pairs, generator: random.Random
 ) -> None:
@@ -542,7 +542,7 @@ def test_the_order_of_the_tests_has_no_say(
 
 
 @given(pairs_of_trials, st.floats(0.01, 1e6))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_change_of_unit_changes_the_unit_only(pairs: Pairs, factor: float) -> None:
     """Seconds or milliseconds: the same p-value, everything else in proportion."""
     result = compare(pairs)
@@ -552,7 +552,7 @@ def test_a_change_of_unit_changes_the_unit_only(pairs: Pairs, factor: float) -> 
     )
     *expected, p, low, high = (each or 0.0 for each in numbers(result))
     *found, p_scaled, low_scaled, high_scaled = numbers(scaled)
-    rel = 0.1 if result.method == "rounded" else 1e-6
+    rel = 0.1 if "rounded" in {result.method, scaled.method} else 1e-6
     assert p_scaled == pytest.approx(p, rel=rel)
     assert [*found, low_scaled, high_scaled] == pytest.approx(
         [*(each * factor for each in expected), low * factor, high * factor],
@@ -562,7 +562,7 @@ def test_a_change_of_unit_changes_the_unit_only(pairs: Pairs, factor: float) -> 
 
 
 @given(pairs_of_trials, st.integers(-10, 10))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_an_equal_constant_changes_the_means_only(pairs: Pairs, constant: int) -> None:
     """What both runs gain says nothing of their difference."""
     result = compare(pairs)
@@ -576,7 +576,7 @@ def test_an_equal_constant_changes_the_means_only(pairs: Pairs, constant: int) -
 
 
 @given(pairs_of_trials, st.integers(2, 4))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_repeated_trials_are_no_further_tests(pairs: Pairs, times: int) -> None:
     """Each test counts once, however often its trials are written down."""
     equal = [(then, (now * len(then))[: len(then)]) for then, now in pairs]

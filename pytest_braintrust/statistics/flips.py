@@ -16,10 +16,10 @@ from pytest_braintrust.statistics.relabelling import Law
 #: signs of so many tests, which takes some milliseconds.
 ENUMERATED_AT_MOST = 16
 _OUTCOMES_AT_MOST = 2**ENUMERATED_AT_MOST
-#: Bits of a table of counts: 1 MB, made in some 20 ms from signs alone.
-_TABLE_BITS = 2**23
+#: Bits of a table of counts: 0.25 MB, made in some 10 ms from signs alone.
+_TABLE_BITS = 2**21
 #: Bits of all the tables on the way to it, where other laws ask for more of them.
-_ALL_BITS = 2**32
+_ALL_BITS = 2**30
 
 
 class Found(NamedTuple):
@@ -36,8 +36,8 @@ def permuted(laws: Sequence[Law]) -> Found:
     Exact where the differences are whole multiples of a unit, as those of pass/fail
     scores, marks and their means over trials are, and for a few differences that may
     have the other sign. Else they are rounded to steps, of which their sum has
-    thousands, and the rounded ones are tested: that is a test of the same kind, so it
-    calls noise a change as rarely as the exact one.
+    hundreds at least, and the rounded ones are tested: that is a test of the same
+    kind, so it calls noise a change as rarely as the exact one.
 
     Args:
         laws: One for each test that could have come out otherwise.

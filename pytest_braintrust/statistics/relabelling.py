@@ -19,7 +19,7 @@ from pytest_braintrust.statistics.numbers import NOISE
 
 #: Ways to choose trials are counted for so many sums of their values; beyond, and
 #: for more trials than that, the means are near enough to a symmetric law.
-_SUMS_AT_MOST = 4_096
+_SUMS_AT_MOST = 512
 _TRIALS_AT_MOST = 200
 #: Weights are rounded to this sum, where they have a larger one.
 _WEIGHTS_AT_MOST = 2**16

@@ -88,8 +88,9 @@ def judged_together(
     """Judge comparisons so that all that did not move stay "no evidence" together.
 
     By `holm`, in which comparisons do not count that no outcome could have made
-    significant: too few of their tests changed for any to have a p-value below alpha (Tarone 1990, "A modified Bonferroni method for discrete
-    data"). A score that is 1 in every test of both runs costs the others nothing.
+    significant: too few of their tests changed for any to have a p-value below alpha
+    (Tarone 1990, "A modified Bonferroni method for discrete data"). A score that is 1
+    in every test of both runs costs the others nothing.
 
     Args:
         comparisons: The scores of two runs, each over the tests that have it.

@@ -50,9 +50,7 @@ def mistaken_root(config: pytest.Config) -> str:
     mistaken = [
         option
         for option, value in words
-        if option.startswith("--braintrust-")
-        and "=" not in option
-        and _is_path_in(root, folder, value)
+        if _takes_value(config, option) and _is_path_in(root, folder, value)
     ]
     if given or not mistaken or not (_is_elsewhere(config) or _is_past_ini(config)):
         return ""
@@ -65,9 +63,18 @@ def mistaken_root(config: pytest.Config) -> str:
 _ROOT_OPTIONS = ("rootdir", "inifilename")
 
 
+def _takes_value(config: pytest.Config, option: str) -> bool:
+    """Whether a word is an option of ours whose value is the next word."""
+    if not option.startswith("--braintrust-"):
+        return False
+    # What was given is a text or a list of texts, a flag is true.
+    return not isinstance(config.getoption(option, default=True), bool)
+
+
 def _is_path_in(root: Path, folder: Path, value: str) -> bool:
     path = _absolute(folder, value)
-    return path.exists() and path.is_relative_to(root)
+    # `Path.exists` raises where the value is too long for a path, or may not be asked.
+    return path.is_relative_to(root) and os.path.exists(path)  # noqa: PTH110
 
 
 def _is_elsewhere(config: pytest.Config) -> bool:
@@ -89,11 +96,14 @@ def _is_past_ini(config: pytest.Config) -> bool:
 
 
 def _has_ini(folder: Path) -> bool:
-    return any(
-        os.access(folder / name, os.R_OK)
-        and held in (folder / name).read_text("utf-8", "replace")
-        for name, held in _INI_FILES.items()
-    )
+    return any(_holds(folder / name, held) for name, held in _INI_FILES.items())
+
+
+def _holds(file: Path, text: str) -> bool:
+    try:
+        return file.is_file() and text in file.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def _absolute(folder: Path, path: str) -> Path:

@@ -320,3 +320,21 @@ def test_a_value_that_pytest_takes_for_a_path_is_told(
     assert TOOK not in told("--braintrust-json", f"../{file}", "--rootdir=.")
     (suite.folder / "here.json").touch()
     assert TOOK not in told("--braintrust-json", "here.json", "test_a.py")
+
+
+def test_a_value_that_is_no_path_at_all_ends_no_run(suite: Suite) -> None:
+    """No file can have so long a name."""
+    suite.write(test_a="def test_a(bt_score): bt_score(scores={'exact': 1})")
+    ran = suite.run("--braintrust-metadata", f"prompt={'x' * 300}")
+    assert ran.status == 0, ran.out
+    assert "for a path of tests" not in ran.section
+
+
+def test_an_ini_file_that_cannot_be_read_ends_no_run(suite: Suite) -> None:
+    """Whether there is one that pytest did not come to is a hint, and no more."""
+    suite.write(test_a="def test_a(bt_score): bt_score(scores={'exact': 1})")
+    (suite.folder.parent / "x.json").touch()
+    (suite.folder / "pytest.ini").unlink()
+    (suite.folder / "pytest.ini").mkdir()
+    ran = suite.run("--braintrust-json", "../x.json")
+    assert ran.status == 0, ran.out

@@ -52,6 +52,16 @@ class Run:
     #: for none; filled in when they were collected.
     datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes make the run too."""
+        return self.run_id != self.session_id
+
+    @property
+    def selection(self) -> object:
+        """Which part of the suite the run is of; None: all, or others run the rest."""
+        return self._metadata().get(selection.KEY)
+
     def experiment(self, project: str | None) -> NewExperiment:
         """The run's experiment in a project, which a marker may have named."""
         name = self._project(project)
@@ -77,7 +87,7 @@ class Run:
 
     def _metadata(self) -> dict[str, Any]:
         """What the experiment says of the run, whoever else makes it too."""
-        if self.run_id == self.session_id:
+        if not self.is_shared:
             return self.metadata
         # What is selected here is a part of the run, and others run the rest.
         return {k: v for k, v in self.metadata.items() if k != selection.KEY}

@@ -218,6 +218,8 @@ class Judge:
     run_id: str | None = None
     #: Which part of the suite it runs.
     selection: object = None
+    #: Whether other processes make the run too, which must come to the same baseline.
+    shared: bool = False
     _baselines: dict[str, Baseline] = field(default_factory=dict)
     #: Those that are on their way here from Braintrust, by project.
     _coming: dict[str, Coming] = field(default_factory=dict)
@@ -289,6 +291,9 @@ class Judge:
             BaselineError: a baseline that was there is not there any more.
             StoreError: the store could not be read.
         """
+        if self.shared:
+            # Others of the run have other tests, and one baseline with it.
+            return
         known = frozenset(tests) if self._baselines else frozenset()
         if known == self._tests:
             # Each worker collects what the others do.
@@ -343,7 +348,7 @@ class Judge:
         return known.of(experiment)
 
     def _judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
-        found = self._baselines.get(experiment.project)
+        found = self._chosen(store, experiment)
         why = "" if found else baseline.why_none(self.root, self.asked.baseline)
         coming = self._coming.get(experiment.project)
         if coming is not None:
@@ -351,6 +356,16 @@ class Judge:
             found = None if arrived is None else Baseline(arrived, coming.how)
             why = coming.late(experiment.project)
         return judgement(store, experiment, found, self.asked, why_none=why)
+
+    def _chosen(self, store: Store, experiment: StoredExperiment) -> Baseline | None:
+        """The baseline of an experiment: what the first process of its run chose."""
+        found = self._baselines.get(experiment.project)
+        how = found.how if found else "stored"
+        named = how not in {*baseline.BY_PLACE, "stored"}
+        if not self.shared or named or experiment.base is None:
+            return found
+        stored = reading.find_experiment(store, experiment.base)
+        return Baseline(stored, how) if stored else found
 
     def _subject(self, project: str) -> Subject:
         info = self.repo_info or {}

@@ -84,7 +84,8 @@ class Starter:
             folder,
             run.repo_info,
             run_id=run.run_id,
-            selection=run.metadata.get(selection.KEY),
+            selection=run.selection,
+            shared=run.is_shared,
         )
         try:
             elsewhere = settings.connection is not None

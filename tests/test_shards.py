@@ -217,6 +217,20 @@ def test_a_run_is_not_its_own_baseline(suite: Suite) -> None:
     assert "r-1" in third.section
 
 
+def test_all_that_make_a_run_have_one_baseline(suite: Suite) -> None:
+    """Whichever of its tests each runs, and whatever else has run since one began."""
+    suite.write(test_a=shard("a"), test_b=shard("b"))
+    parts = [("r-1", "test_a.py"), ("r-1", "test_b.py"), ("r-2", "test_a.py")]
+    parts += [("r-3", "test_a.py"), ("r-4", "test_a.py"), ("r-3", "test_b.py")]
+    suite.run("test_b.py", "--braintrust-experiment=part")
+    ran = [suite.run(f"--braintrust-run-id={run}", name) for run, name in parts]
+    told = [next(e for e in r.section.splitlines() if "baseline" in e) for r in ran[2:]]
+    assert [each.split()[1] for each in told] == ["r-1", "r-2", "r-3", "r-2"]
+    experiments = {each["name"]: each for each in ran[-1].experiments()}
+    assert experiments["r-1"]["base"] is None
+    assert experiments["r-3"]["base"] == experiments["r-2"]["id"]
+
+
 @pytest.mark.parametrize(
     ("environ", "name"),
     [

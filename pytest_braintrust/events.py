@@ -49,6 +49,10 @@ _VARIANTS = {
     digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")
 }
 
+#: The fact of a test's own row that only tells how the test ended: what there was to
+#: say, the test said of its further rows.
+SILENT = "silent"
+
 #: Under what name metadata called "pytest" are kept, which is the plugin's own.
 _DISPLACED = "pytest (logged)"
 
@@ -148,6 +152,8 @@ class Run(NamedTuple):
     error: str | None = None
     worker: str | None = None
     attempts: tuple[dict[str, Json], ...] = ()
+    #: It only tells how the test ended, which said all of its further rows.
+    silent: bool = False
 
 
 class Columns(TypedDict):
@@ -300,6 +306,8 @@ def _facts(case: Case, run: Run, part: str) -> str:
     more: dict[str, Json] = {}
     if part:
         more["row"] = part
+    if run.silent:
+        more[SILENT] = True
     if case.trial is not None:
         more[TRIAL] = case.trial
         # What pytest runs it by.

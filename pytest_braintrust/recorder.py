@@ -224,8 +224,13 @@ class Recording:
             outcome: What these came to, as `outcome` says.
         """
         with self.lock:
-            own = [self._own_row(outcome)] if self._has_own_row(outcome) else []
-            return [*own, *self._part_rows(outcome)] if self.parts else own
+            parts = [*self._part_rows(outcome)] if self.parts else []
+            if not self._has_own_row(outcome):
+                return parts
+            return [
+                self._own_row(outcome, silent=bool(parts and not self.said)),
+                *parts,
+            ]
 
     @property
     def outcome(self) -> Outcome:
@@ -245,10 +250,12 @@ class Recording:
         passed = told in {"passed", "xpassed"}
         return "failed" if passed and self.failed_inside else told
 
-    def _own_row(self, outcome: Outcome) -> Row:
+    def _own_row(self, outcome: Outcome, *, silent: bool) -> Row:
         passed = outcome in {"passed", "xpassed"}
         error = None if passed else self._failure_text()
         run = self._run(outcome, self.start, self.end, error)
+        if silent:
+            run = run._replace(silent=True)
         return events.record(self.case, self.ids, self.said, run)
 
     def _part_rows(self, outcome: Outcome) -> Iterator[Row]:

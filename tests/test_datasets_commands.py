@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from capitals import COUNTRIES, downloads, fill, row
-from conftest import Suite
+from conftest import XDIST, Suite
 from fake_braintrust import FakeBraintrust
 from test_datasets_files import CAPITALS, lines
 
@@ -212,6 +212,37 @@ def test_a_run_that_went_badly_becomes_a_dataset(
         assert (ran.status, ran.out) == (status, "")
         assert told in ran.err
     assert not (suite.folder / "none.csv").exists()
+
+
+FURTHER = """\
+def test_turns(bt_score):
+    for turn in ("first", "second"):
+        with bt_score.row(turn, input=turn) as row: row(output=1)
+    assert False
+def test_both(bt_score):
+    bt_score(input="own")
+    with bt_score.row(input="further"): pass
+def test_alone(): pass
+"""
+
+
+@pytest.mark.parametrize("xdist", [(), ("-p", XDIST, "-n1")])
+def test_a_test_s_own_row_is_no_case_where_it_said_all_in_further_rows(
+    suite: Suite, xdist: tuple[str, ...]
+) -> None:
+    """It only tells how the test ended; what the test said of itself is a case."""
+    suite.write(test_turns=FURTHER).run("--braintrust-all", *xdist)
+    suite.cli("dataset", "from", "latest", "-o", "all.jsonl")
+    text = (suite.folder / "all.jsonl").read_text("utf-8")
+    assert [json.loads(line)["input"] for line in text.splitlines()] == [
+        {"test": "test_turns.py::test_alone"},
+        "own",
+        "further",
+        "first",
+        "second",
+    ]
+    ran = suite.cli("dataset", "from", "latest", "--where", "outcome = 'failed'")
+    assert "has no such row; nothing was made" in ran.err
 
 
 def test_bad_rows_of_a_dataset_keep_their_id(

@@ -11,6 +11,7 @@ from pytest_braintrust.datasets import conditions
 from pytest_braintrust.datasets.conditions import Condition, Read
 from pytest_braintrust.datasets.rows import digest
 from pytest_braintrust.errors import DatasetError
+from pytest_braintrust.events import SILENT
 
 #: The fields of an event that a condition may name, and what is short for others.
 _EVENT = ("id", "input", "output", "expected", "error", "metadata", "tags", "metrics")
@@ -20,6 +21,8 @@ _FACTS = {"outcome": "outcome", "test": "nodeid", "worker": "worker"}
 @dataclass(slots=True)
 class Harvest:
     """Takes the rows that a condition holds for.
+
+    Not those that only tell how a test ended which said all of its further rows.
 
     Attributes:
         condition: The condition.
@@ -36,7 +39,7 @@ class Harvest:
     def rows(self, events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """The rows of a dataset, each once."""
         for event in events:
-            if self.condition(event):
+            if not _is_silent(event) and self.condition(event):
                 row = self._row(event)
                 if row["id"] in self._seen:
                     self.repeated += 1
@@ -61,6 +64,9 @@ class Harvest:
                 "id": event["id"],
             }
         return row
+
+
+_is_silent = conditions.at(("metadata", "pytest", SILENT))
 
 
 def _row_id(event: Mapping[str, Any]) -> str:

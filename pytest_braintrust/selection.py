@@ -140,14 +140,20 @@ def _is_asked_for(nodeid: str, asked: Mapping[str, Any]) -> bool:
     file = PurePosixPath(nodeid.partition("::")[0])
     places = [str(each) for each in (file, *file.parents)]
     return not (
-        any(nodeid.startswith(str(each)) for each in asked.get("deselect", ()))
-        or any(each in places for each in asked.get("ignore", ()))
+        any(map(nodeid.startswith, _texts(asked.get("deselect"))))
+        or any(each in places for each in _texts(asked.get("ignore")))
         or any(
-            fnmatch(place, str(each))
-            for each in asked.get("ignore_glob", ())
+            fnmatch(place, each)
+            for each in _texts(asked.get("ignore_glob"))
             for place in places
         )
     )
+
+
+def _texts(told: object) -> tuple[str, ...]:
+    """What an option was given; nothing where somebody else wrote it otherwise."""
+    texts = tuple(told) if isinstance(told, list) else ()
+    return texts if all(isinstance(each, str) for each in texts) else ()
 
 
 def _leaves(name: str, then: object, now: object) -> bool:

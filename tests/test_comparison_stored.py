@@ -208,6 +208,10 @@ def test_renamed_tests_are_matched_where_their_input_is_their_own(
         ({"markexpr": "slow"}, {"markexpr": "slow"}, 1),
         ({"arguments": ["test_other.py"]}, {}, 0),
         ("somebody else's", {}, 1),
+        *(
+            (dict.fromkeys(("deselect", "ignore", "ignore_glob"), each), {}, 1)
+            for each in (None, 1.5, True, "test_it.py", {"a": 1}, [None], [["b"]])
+        ),
     ],
 )
 def test_who_was_not_asked_for_a_test_renamed_none(

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from made_runs import Told, scored, store_run
 
 from pytest_braintrust.comparison.alone import measure as measured_alone
+from pytest_braintrust.comparison.pairing import grouped
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.comparison.run import compare
 from pytest_braintrust.reports.compared import what_changed, words
 from pytest_braintrust.reports.headline import unmeasurable
-from pytest_braintrust.store import reading
+from pytest_braintrust.store import measuring, reading
 from pytest_braintrust.store.connection import Store, open_store
 
 
@@ -443,4 +444,24 @@ def test_summaries_leave_errored_rows_out(store: Store) -> None:
     assert [(e.name, e.mean, e.count) for e in found] == [
         ("exact", 0.75, 2),
         ("pass", 1.0, 2),
+    ]
+
+
+def test_a_test_is_silent_whose_further_rows_say_the_rest(store: Store) -> None:
+    """Not one that has a score of its own, or no further row, nor such a row."""
+    tone = {"tone": 1.0}
+    rows = [
+        *(Told("test_a", part=part) for part in ("", "turn", "turn 2")),
+        *(Told("test_b", tone, part=part) for part in ("", "turn")),
+        Told("test_c"),
+        *(Told("test_d", scores) for scores in ({}, tone)),
+        Told("test_d", part="turn"),
+        *(Told("test_e", part=part) for part in ("turn", "", "")),
+        Told("test_f", part="turn"),
+    ]
+    run = store_run(store, rows)
+    tests = grouped(measuring.measured(store, run.number))
+    assert [each.key for each in tests if each.silent] == [
+        ("test_it.py::test_a", ""),
+        ("test_it.py::test_e", ""),
     ]

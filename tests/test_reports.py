@@ -181,6 +181,9 @@ def test_tests_with_further_rows_have_no_score_of_their_own_to_miss(
     turns = [Told(f"test_{i}", {"tone": 1.0}, part="turn") for i in range(6)]
     both = judged(store, [*own, *turns], [*own, *turns])
     assert not [line for line in lines(both) if line.startswith("tone: in")]
+    errored = Told("test_0", outcome="errored", part="turn")
+    one_errored = judged(store, [*own, *turns], [*own, errored, *turns[1:]])
+    assert not [line for line in lines(one_errored) if line.startswith("tone: in")]
     apart = [*own, Told("test_0", {"tone": 1.0}, part="turn")]
     assert "tone: in 1 of the 7 tests in both runs" in lines(
         judged(store, apart, apart)

@@ -93,8 +93,6 @@ class Measuring:
     _scored: Counter[str] = field(default_factory=Counter)
     #: How many rows have no score, `pass` alone, or another one, by outcome.
     _told: Counter[tuple[int, str]] = field(default_factory=Counter)
-    #: The test whose own rows came last: those of its further rows follow.
-    _own: Test | None = None
 
     def add(self, test: Test) -> None:
         """Take in a test."""
@@ -107,18 +105,9 @@ class Measuring:
         if len(passed := test.scores.get(PASS, ())) > 1:
             self._trials = self._trials.adding(passed, test.scores)
         for row in test.trials:
-            self._told[_told(row), row.outcome] += 1
-        if not test.part:
-            self._own = test
-        elif self._own is not None and self._own.nodeid == test.nodeid:
-            self._excuse(self._own)
-            self._own = None
-
-    def _excuse(self, own: Test) -> None:
-        """Ask for no score of a test whose further rows have them."""
-        for row in own.trials:
-            if _told(row) == _PASS_ALONE:
-                self._told[_PASS_ALONE, row.outcome] -= 1
+            told = _told(row)
+            if told != _PASS_ALONE or not test.silent:
+                self._told[told, row.outcome] += 1
 
     def result(self) -> RunMeasures:
         """What they came to."""
@@ -134,11 +123,9 @@ class Measuring:
         )
 
     def _unscored(self) -> dict[str, int]:
-        # Without those of which none is left.
-        told = +self._told
-        most = max((said for said, _ in told), default=0)
+        most = max((said for said, _ in self._told), default=0)
         counts: Counter[str] = Counter()
-        for (said, outcome), count in told.items():
+        for (said, outcome), count in self._told.items():
             if said < most or not said:
                 counts[outcome] += count
         return dict(counts)

@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
+from pytest_braintrust.fields import PASS
 from pytest_braintrust.store.measuring import Measured
 
 #: What a test is known by in every run: its node id and the name of its row.
@@ -28,6 +29,7 @@ class Test(NamedTuple):
         errored: Whether no trial measured anything.
         scores: By name, the score of each trial that measured it.
         metrics: By name, the metric of each trial that measured it.
+        opened: Whether it asked for further rows, which have been kept too.
     """
 
     nodeid: str
@@ -36,6 +38,7 @@ class Test(NamedTuple):
     errored: bool
     scores: Mapping[str, Sequence[float]]
     metrics: Mapping[str, Sequence[float]]
+    opened: bool = False
 
     @classmethod
     def of(cls, trials: tuple[Measured, ...]) -> Test:
@@ -55,6 +58,14 @@ class Test(NamedTuple):
     def measured(self) -> Sequence[Measured]:
         """The trials that did not error."""
         return [each for each in self.trials if not each.errored]
+
+    @property
+    def silent(self) -> bool:
+        """Whether it only tells how the test ended, whose further rows say the rest.
+
+        It has no score beside `pass`, and needs none.
+        """
+        return self.opened and self.scores.keys() <= {PASS}
 
     @property
     def key(self) -> Key:
@@ -99,9 +110,19 @@ class Unpaired:
 
 
 def grouped(rows: Iterable[Measured]) -> Iterator[Test]:
-    """Rows that are ordered by test, as tests with their trials."""
+    """Rows that are ordered by test, as tests with their trials.
+
+    A test's further rows come right after its own.
+    """
+    last: Test | None = None
     for _, trials in groupby(rows, key=_KEY):
-        yield Test.of(tuple(trials))
+        test = Test.of(tuple(trials))
+        if last is not None:
+            opened = test.part and not last.part and test.nodeid == last.nodeid
+            yield last._replace(opened=True) if opened else last
+        last = test
+    if last is not None:
+        yield last
 
 
 def pairs(

@@ -25,7 +25,6 @@ from pytest_braintrust.comparison.result import (
     TestChange,
 )
 from pytest_braintrust.comparison.times import is_time
-from pytest_braintrust.fields import PASS
 from pytest_braintrust.selection import asks_for
 from pytest_braintrust.statistics import (
     Better,
@@ -157,8 +156,6 @@ class _Seen:
     changes: list[TestChange] = field(default_factory=list)
     #: By score, how many tests had it then and, though they ran, not now.
     lost: Counter[str] = field(default_factory=Counter)
-    #: The test whose own row came last, where that has nothing but `pass`.
-    _own: str | None = None
     _scores: dict[str, PairedAccumulator] = field(
         default_factory=lambda: defaultdict(PairedAccumulator)
     )
@@ -168,7 +165,8 @@ class _Seen:
 
     def add(self, pair: Pair) -> None:
         self.shared += 1
-        self._count(pair)
+        if not pair.then.errored and not pair.now.errored:
+            self.measured += not (pair.then.silent and pair.now.silent)
         self.then.counts.add(pair.then)
         self.now.counts.add(pair.now)
         self.expected.update(pair.then.scores)
@@ -181,18 +179,6 @@ class _Seen:
             then = pair.then.metrics.get(name)
             if then is not None:
                 self._metrics[name].add(then, now)
-
-    def _count(self, pair: Pair) -> None:
-        if pair.then.errored or pair.now.errored:
-            return
-        self.measured += 1
-        if not pair.now.part:
-            scores = pair.then.scores.keys() | pair.now.scores.keys()
-            self._own = pair.now.nodeid if scores <= {PASS} else None
-        elif pair.now.nodeid == self._own:
-            # Of a test whose further rows have its scores, its own row is to have none.
-            self.measured -= 1
-            self._own = None
 
     def count_alone(self, unpaired: Unpaired) -> None:
         """Count the tests that the other run was asked for and has not."""

@@ -182,6 +182,7 @@ def _selection(config: pytest.Config) -> dict[str, Any]:
         root=config.rootpath,
         folder=config.invocation_params.dir,
         testpaths=() if overridden else config.getini("testpaths"),
+        pyargs=config.getoption("pyargs", default=False),
     )
     usual = config.args_source == config.ArgsSource.TESTPATHS and not overridden
     return selection.of_run(

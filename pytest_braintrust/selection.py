@@ -7,10 +7,12 @@ and say of the others nothing.
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -54,6 +56,14 @@ class Start:
     folder: Path
     #: What the ini file calls the suite; empty: all below the root.
     testpaths: Sequence[str] = ()
+    #: Whether what is asked for may be a module, by its name.
+    pyargs: bool = False
+
+    def asked(self, argument: str) -> str:
+        """An argument of pytest as it is from the root."""
+        name, separator, rest = argument.partition("::")
+        place = _place_of(name) if self.pyargs else None
+        return self.told(argument if place is None else place + separator + rest)
 
     def told(self, argument: str) -> str:
         """A path or node id as it is from the root."""
@@ -88,8 +98,27 @@ def of_run(
     deciding = sorted(e for e in found.pop(_OVERRIDDEN, ()) if _name(e) in _DECIDING)
     if deciding:
         found[_OVERRIDDEN] = deciding
-    paths = sorted({start.told(each) for each in arguments})
+    paths = sorted({start.asked(each) for each in arguments})
     return found if start.is_all(paths) else {**found, ARGUMENTS: paths}
+
+
+def _place_of(module: str) -> str | None:
+    """The file or folder of a module, as pytest looks for it; None: there is none.
+
+    Nothing is imported: what a package does then is for pytest to begin.
+    """
+    top, *names = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for name in names:
+        folders = spec and spec.submodule_search_locations
+        spec = PathFinder.find_spec(f"{top}.{name}", folders) if folders else None
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or ())
+    return folders[0] if folders else spec.origin
 
 
 def _name(setting: str) -> str:
@@ -130,6 +159,9 @@ def asks_for(
     told = all(asked[e] == beside.get(e) and e not in _VARYING for e in narrowing)
     if SELECTED in metadata or not told:
         return lambda nodeid: False
+    if asked == beside:
+        # However it is said, as by a name that is no path here.
+        return lambda nodeid: True
     return lambda nodeid: _is_asked_for(nodeid, asked)
 
 

@@ -208,6 +208,7 @@ def test_renamed_tests_are_matched_where_their_input_is_their_own(
         ({"lf": True}, {"lf": True}, 0),
         ({"markexpr": "slow"}, {"markexpr": "slow"}, 1),
         ({"arguments": ["test_other.py"]}, {}, 0),
+        ({"arguments": ["a.module"]}, {"arguments": ["a.module"]}, 1),
         ("somebody else's", {}, 1),
         *(
             (dict.fromkeys(("deselect", "ignore", "ignore_glob"), each), {}, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import Suite
 
@@ -105,6 +107,33 @@ def test_what_the_ini_file_calls_the_suite_is_all_of_it(suite: Suite) -> None:
     assert "selection" not in " ".join(e["metadata"] for e in ran[-1].experiments())
     part = suite.run(within="b").experiments()[-1]
     assert '"arguments":["b"]' in part["metadata"]
+
+
+def test_a_package_that_is_asked_for_by_name_is_its_folder(suite: Suite) -> None:
+    """So is a module its file, and of a part of one run the other is a baseline."""
+    package = suite.folder / "package" / "a"
+    package.mkdir(parents=True)
+    for each in (package, package.parent):
+        (each / "__init__.py").touch()
+    file = package / "test_a.py"
+    file.write_text(FOLDER.format(name="a", score=1), encoding="utf-8")
+    suite.run("--pyargs", "package.a")
+    suite.run("package/a")
+    for argument in ("package.a.test_a::test_a", "package/a", "sys.b", "..c"):
+        ran = suite.run("--pyargs", argument)
+    first, second, third, fourth = (
+        (each["base"], json.loads(each["metadata"])["selection"]["arguments"])
+        for each in ran.experiments()[:4]
+    )
+    whole = ran.experiments()[0]["id"]
+    assert (first, second) == ((None, ["package/a"]), (whole, ["package/a"]))
+    assert third[1] == ["package/a/test_a.py::test_a"]
+    assert fourth[1] == ["package/a"]
+    text = FOLDER.format(name="a", score=0).replace("test_a", "test_b")
+    file.write_text(text, encoding="utf-8")
+    ran = suite.run("--pyargs", "package.a", GATE)
+    assert "8 tests in both runs, 8 renamed" in ran
+    assert "GATE FAILED: a regressed" in ran
 
 
 def test_a_run_that_leaves_less_out_holds_one_that_leaves_more_out(

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import termios
 import time
+from dataclasses import replace
 from typing import Any
 
 import fake_braintrust as fake
@@ -18,7 +19,7 @@ from conftest import Suite
 from fake_braintrust import FakeBraintrust, Fault
 from fake_braintrust.wire import Exchange
 
-from pytest_braintrust.reports import terminal
+from pytest_braintrust.reports import markdown, terminal
 from pytest_braintrust.reports.run import ExperimentReport, RunReport, Upload
 from pytest_braintrust.store.reading import RowCounts, ScoreSummary
 
@@ -273,6 +274,16 @@ def report(*, upload: Upload = "sent", name: str = "n", pending: int = 0) -> Run
         recorded=123_456,
         problems=("the disk is full: " + "words and " * 20,),
     )
+
+
+def test_rows_that_no_store_has_are_not_called_unrecorded() -> None:
+    """Where the Markdown has no experiment to show, in the terminal they are missing."""
+    lost = replace(report(), experiments=())
+    assert "### Braintrust: no row of this run is in the store\n" in markdown.render(
+        lost
+    )
+    text = [line.text for line in terminal.render(lost, width=80)]
+    assert "MISSING: 123456 of 123456 rows are not in the store" in text
 
 
 @pytest.mark.parametrize("quiet", [False, True])

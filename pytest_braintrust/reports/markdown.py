@@ -14,7 +14,12 @@ from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span, uncompared
-from pytest_braintrust.reports.terminal import tests_text, trials_texts, unscored_text
+from pytest_braintrust.reports.terminal import (
+    nothing_text,
+    tests_text,
+    trials_texts,
+    unscored_text,
+)
 from pytest_braintrust.reports.worst import beside, losses
 from pytest_braintrust.words import a_number
 
@@ -49,10 +54,7 @@ def _lines(report: RunReport) -> Iterator[str]:
     for each in report.experiments:
         yield from _experiment(each)
     if not report.experiments:
-        why = (
-            "a hook dropped all rows" if report.dropped else "no test recorded anything"
-        )
-        yield f"### Braintrust: {why}"
+        yield f"### Braintrust: {nothing_text(report)}"
     for verdict in failed:
         yield f"- ❌ gate {verdict.state}: {_text(verdict.text)}"
     if report.verdicts and not failed:

@@ -111,7 +111,7 @@ def _note_text(note: RowNote) -> str:
 
 def _full(report: RunReport, width: int) -> Iterator[Line]:
     if not report.recorded:
-        yield Line(_nothing(report))
+        yield Line(nothing_text(report))
     for experiment in report.experiments:
         yield from _experiment(experiment, width)
     yield _labelled("tests", tests_text(report))
@@ -135,7 +135,10 @@ def _passed(verdicts: Sequence[Verdict]) -> str:
     return "; ".join([told, *(each.text for each in verdicts if not each.of_run)])
 
 
-def _nothing(report: RunReport) -> str:
+def nothing_text(report: RunReport) -> str:
+    """Why there is no row to tell of."""
+    if report.recorded:
+        return "no row of this run is in the store"
     if report.tests["collected"] == report.tests["not_run"]:
         return "nothing recorded: no test ran"
     if report.dropped:
@@ -261,7 +264,7 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
     if report.joined is not None and report.joined.going_on:
         yield Line(_joined_text(report, report.joined), "yellow")
     if not report.recorded:
-        yield Line(_nothing(report))
+        yield Line(nothing_text(report))
     else:
         urls = [each.url for each in report.experiments if each.url and each.rows.sent]
         where = page_of(urls[0]) if len(urls) == 1 else plain(report.store)

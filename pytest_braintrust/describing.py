@@ -24,6 +24,17 @@ from pytest_braintrust.store.changes import NewExperiment
 #: Finding the experiment waits for Braintrust, in the test that asks for its link.
 _FIND_SECONDS = 90.0
 
+#: The files that pytest is configured by, as it looks for them.
+_INI_NAMES = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -177,7 +188,9 @@ def _selection(config: pytest.Config) -> dict[str, Any]:
         "override_ini",
     )
     overrides = config.getoption("override_ini", default=None) or ()
-    overridden = any(each.startswith("testpaths=") for each in overrides)
+    overridden = _has_another_ini(config) or any(
+        each.startswith("testpaths=") for each in overrides
+    )
     start = selection.Start(
         root=config.rootpath,
         folder=config.invocation_params.dir,
@@ -190,6 +203,14 @@ def _selection(config: pytest.Config) -> dict[str, Any]:
         {name: config.getoption(name, default=None) for name in options},
         start,
     )
+
+
+def _has_another_ini(config: pytest.Config) -> bool:
+    """Whether `-c` names an ini file that pytest does not take by itself."""
+    if not config.getoption("inifilename", default=None) or config.inipath is None:
+        return False
+    there = (each for each in _INI_NAMES if (config.rootpath / each).exists())
+    return config.inipath != config.rootpath / next(there, "")
 
 
 @contextmanager

@@ -79,6 +79,7 @@ PARTS = [
     (["--ignore-glob=b*"], "."),
     (["--ignore=../b", ".."], "a"),
     (["-o", "testpaths=a"], "."),
+    (["-c", "smoke.ini"], "."),
     (["-o", "python_files=test_a.py"], "."),
 ]
 
@@ -88,7 +89,10 @@ def test_what_a_run_collects_is_its_part_however_it_is_asked_for(
     suite: Suite, arguments: list[str], within: str
 ) -> None:
     """By the folder that it is started in, a pattern or an ini value, too."""
-    suite.ini("braintrust_fail_under = b=0.5")
+    limit = "braintrust_fail_under = b=0.5"
+    suite.ini(limit)
+    smoke = f"[pytest]\n{limit}\ntestpaths = a\n"
+    (suite.folder / "smoke.ini").write_text(smoke, encoding="utf-8")
     whole = folders(suite).run().experiments()[0]["id"]
     for _ in range(2):
         part = suite.run(*arguments, within=within)
@@ -104,6 +108,7 @@ def test_what_the_ini_file_calls_the_suite_is_all_of_it(suite: Suite) -> None:
     suite.ini("testpaths = a*")
     folders(suite)
     ran = [suite.run(), suite.run("a"), suite.run(within="a"), suite.run(".")]
+    ran.append(suite.run("-c", "pytest.ini"))
     assert "selection" not in " ".join(e["metadata"] for e in ran[-1].experiments())
     part = suite.run(within="b").experiments()[-1]
     assert '"arguments":["b"]' in part["metadata"]

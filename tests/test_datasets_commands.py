@@ -264,6 +264,39 @@ def test_bad_rows_of_a_dataset_keep_their_id(
     assert server.rows("hard") == hard
 
 
+TURNS = """\
+import pytest
+
+@pytest.mark.braintrust(dataset="geo/capitals")
+def test_turns(bt_row, bt_score):
+    with bt_score.row("turn", expected="of the turn", scores={"exact": 0}): pass
+    with bt_score.row("other", input="of the row"): pass
+"""
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_further_rows_leave_a_case_of_a_dataset_as_it_is_there(
+    suite: Suite, server: FakeBraintrust, client: BraintrustClient, *, wrapped: bool
+) -> None:
+    """They stand for it, or for another case where they have another input."""
+    dataset = client.create_dataset(client.create_project("geo").id, "capitals")
+    cases = [row(each) for each in COUNTRIES]
+    if not wrapped:
+        cases = [{**each, "input": each["input"]["country"]} for each in cases]
+    client.insert_dataset_rows(dataset.id, cases)
+    before = {each["id"]: each for each in server.rows("capitals")}
+    suite.write(test_turns=TURNS).sends_to(server).run()
+    command = ("dataset", "from", "latest", "--to", "geo/capitals", "--where")
+    for where, added in (("exact < 1", 0), ("exact is null", 1)):
+        ran = suite.cli(*command, where)
+        assert f"{added} of them new" in ran.out, ran.out + ran.err
+        now = {each["id"]: each for each in server.rows("capitals")}
+        for id_, each in before.items():
+            assert now[id_]["input"] == each["input"]
+            assert now[id_]["expected"] == each["expected"]
+        assert len(now) == len(before) + added
+
+
 def test_names_of_files_stay_here(suite: Suite, tmp_path: Path) -> None:
     """A run may be called anything; its file lies in this folder."""
     test = "def test_it(bt_score): bt_score(input=1)\n"

@@ -35,17 +35,38 @@ class Harvest:
     experiment_id: str | None = None
     repeated: int = 0
     _seen: set[str] = field(default_factory=set)
+    #: The own row of a test that came last.
+    _own: Mapping[str, Any] = field(default_factory=dict)
 
     def rows(self, events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows of a dataset, each once."""
+        """The rows of a dataset, each once.
+
+        Args:
+            events: The rows of the run, a test's further rows right after its own.
+        """
         for event in events:
+            if _part(event) is None:
+                self._own = event
             if not _is_silent(event) and self.condition(event):
-                row = self._row(event)
+                row = self._row(self._case(event))
                 if row["id"] in self._seen:
                     self.repeated += 1
                     continue
                 self._seen.add(row["id"])
                 yield row
+
+    def _case(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row that has the case as its dataset has it.
+
+        Of a further row that is its test's own, unless it was given another input.
+        """
+        of_own = (
+            _part(event) is not None
+            and _origin_id(event) is not None
+            and _nodeid(event) == _nodeid(self._own)
+            and _without_part(event) == self._own.get("input")
+        )
+        return self._own if of_own else event
 
     def _row(self, event: Mapping[str, Any]) -> dict[str, Any]:
         metadata = dict(event.get("metadata") or {})
@@ -67,18 +88,33 @@ class Harvest:
 
 
 _is_silent = conditions.at(("metadata", "pytest", SILENT))
+_part = conditions.at(("metadata", "pytest", "row"))
+_nodeid = conditions.at(("metadata", "pytest", "nodeid"))
+
+
+def _without_part(event: Mapping[str, Any]) -> Any:
+    """The input of a further row without its name, which tells it from its test's."""
+    given = event.get("input")
+    if isinstance(given, Mapping) and given.get("row") == _part(event):
+        return {name: each for name, each in given.items() if name != "row"}
+    return given
+
+
+def _origin_id(event: Mapping[str, Any]) -> str | None:
+    """The id of the row of a dataset on Braintrust that a test was a case of."""
+    origin = event.get("origin") or {}
+    found = origin.get("id") if origin.get("object_type") == "dataset" else None
+    return found if isinstance(found, str) else None
 
 
 def _row_id(event: Mapping[str, Any]) -> str:
     """The id of the row that the case came from, or one made of its input.
 
     The same from every run, so that it is one row of the dataset however often it
-    went badly.
+    went badly. A further row with an input of its own is another case.
     """
-    origin = event.get("origin") or {}
-    if origin.get("object_type") == "dataset" and isinstance(origin.get("id"), str):
-        return str(origin["id"])
-    return digest(event.get("input"))
+    known = None if _part(event) is not None else _origin_id(event)
+    return known or digest(event.get("input"))
 
 
 def condition(text: str, scores: Iterable[str]) -> Condition:

@@ -51,6 +51,8 @@ class Baseline:
 
     experiment: StoredExperiment
     how: How
+    #: Which run was meant first, and why it is none; "" where it is that one.
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -104,6 +106,8 @@ class Picked(Generic[T]):
 
     thing: T
     how: How
+    #: As in `Baseline`.
+    note: str = ""
 
 
 def find(
@@ -142,7 +146,7 @@ def find(
         return None
     if subject.tests and picked.how in BY_PLACE:
         picked = _fuller(store, picked, _before(picked, past, subject), subject.tests)
-    return Baseline(picked.thing, picked.how)
+    return Baseline(picked.thing, picked.how, picked.note)
 
 
 def _before(
@@ -258,9 +262,10 @@ def pick(
         asked: `previous` (the last fit run on this branch), `ancestor` (the last run of
             the nearest ancestor commit of HEAD that has one, HEAD itself counted;
             runs on uncommitted changes are no run of a commit), or what
-            `naming.resolve` takes, and the same run; but a branch, and a name of
-            several runs, are the last of them that can be a baseline, a fit one
-            before others. None: the ancestor's, or else the previous one.
+            `naming.resolve` takes, and the same run; but `latest`, a branch, and a
+            name of several runs, are the last of them that can be a baseline, and of
+            a branch or a name a fit one before others. None: the ancestor's, or else
+            the previous one.
 
     Returns None where there is no such run yet: a branch need not have one.
 
@@ -315,14 +320,19 @@ def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] |
         if not usable or git.is_branch(subject.root, asked):
             return None
         raise BaselineError(str(error)) from None
-    meant = set(map(id, series))
+    meant = set(map(id, series.things))
+    newest = next(each for each in past if each.candidate.thing is series.things[0])
     found = [each for each in usable if id(each.candidate.thing) in meant]
+    if found and series.latest:
+        # That a run which is looked at again is not its own needs no word.
+        over = newest is not found[0] and not subject.is_over
+        note = _is_none(newest) if over else ""
+        return Picked(found[0].candidate.thing, "name", note)
     if found:
         # An unfit run may be named, but there may be a better one of its name.
         best = next((each for each in found if each.fit), found[0])
         how: How = "branch" if best.candidate.branch == asked else "name"
         return Picked(best.candidate.thing, how)
-    newest = next(each for each in past if each.candidate.thing is series[0])
     # Of a run that goes on, it may be the name that its own first finished run has.
     expected = not usable and not subject.is_over
     if expected or asked == newest.candidate.branch:
@@ -330,10 +340,15 @@ def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] |
     raise _named_unusable(newest, asked)
 
 
+def _is_none(run: Past[T]) -> str:
+    name = naming.short(run.candidate.names[0])
+    return f"{name} is no baseline: {run.why_not}"
+
+
 def _named_unusable(run: Past[T], asked: str) -> BaselineUnusable:
     name = naming.short(run.candidate.names[0])
     if asked in (*run.candidate.names, *run.candidate.ids):
-        return BaselineUnusable(f"{name} is no baseline: {run.why_not}")
+        return BaselineUnusable(_is_none(run))
     told = f"{naming.short(asked)} is {name}, which is no baseline: {run.why_not}"
     return BaselineUnusable(f"{told}; name another, or say previous")
 

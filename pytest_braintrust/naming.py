@@ -121,10 +121,19 @@ def choose(candidates: Sequence[Candidate[T]], text: str) -> T:
     raise _unknown(candidates, text)
 
 
-def series(candidates: Sequence[Candidate[T]], text: str) -> list[T]:
+@dataclass(frozen=True, slots=True)
+class Series(Generic[T]):
+    """What a text means, the newest first."""
+
+    things: Sequence[T]
+    #: Whether it is `latest`, and they are all that there are.
+    latest: bool = False
+
+
+def series(candidates: Sequence[Candidate[T]], text: str) -> Series[T]:
     """What `choose` answers, before the older ones of its name or branch.
 
-    `latest`, a place in time and what is shortened mean one by itself.
+    A place in time and what is shortened mean one by itself.
 
     Raises:
         NamingError: there is none, or more than one.
@@ -132,8 +141,8 @@ def series(candidates: Sequence[Candidate[T]], text: str) -> list[T]:
     for scope, name in _readings(candidates, text):
         for test in (_is_latest, _has_name, _has_branch):
             if found := [each.thing for each in scope if test(each, name)]:
-                return found[:1] if test is _is_latest else found
-    return [choose(candidates, text)]
+                return Series(found, latest=test is _is_latest)
+    return Series([choose(candidates, text)])
 
 
 def _readings(

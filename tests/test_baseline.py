@@ -337,7 +337,8 @@ def test_a_named_run_that_cannot_be_used_says_why(
 def test_a_place_in_time_is_the_same_run_everywhere(repo: Repository) -> None:
     """That of the list, one that failed its gates too; one that cannot be used says so.
 
-    Of a branch, and of several runs of one name, the last that can be used is meant.
+    Of a branch, of several runs of one name, and by `latest`, the last that can be used
+    is meant.
     """
     repo.run("nightly")
     held = repo.run("nightly", counts={"passed": 8})
@@ -362,8 +363,12 @@ def test_a_place_in_time_is_the_same_run_everywhere(repo: Repository) -> None:
     assert found("nightly").experiment.id == held.id
     with pytest.raises(BaselineError, match="latest~1 is looked at, which is no basel"):
         found("latest~1")
+    with pytest.raises(BaselineError, match=r"it began after .*, or say previous"):
+        found("latest~0")
+    assert found("latest").name == "failed"
+    assert repo.find("latest") == repo.find("p/latest") == ("looked at", "name")
     with pytest.raises(BaselineError, match=r"it did not run all .*, or say previous"):
-        repo.find("latest")
+        repo.find("latest~0")
 
 
 def test_a_file_that_export_wrote(repo: Repository, tmp_path: Path) -> None:
@@ -405,6 +410,25 @@ def test_a_run_notes_its_baseline_and_says_it(suite: Suite) -> None:
     assert "ERROR: ini braintrust_baseline: there is no experiment" in suite.run()
     suite.ini("braintrust_baseline = monday")
     assert "baseline    monday (by name)" in suite.run().section
+
+
+def test_a_run_that_was_killed_does_not_stop_who_asks_for_the_latest(
+    suite: Suite,
+) -> None:
+    """The one before it is meant, and the end of the run says so."""
+    latest = "--braintrust-baseline=latest"
+    suite.write(test_a=written(1))
+    assert "none: latest has no finished run" in suite.run(latest).section
+    killed = f"{written(1)}\ndef test_z(): import os; os.kill(os.getpid(), 9)\n"
+    first = suite.run(latest, "--braintrust-experiment=whole").experiments()[-1]
+    suite.write(test_a=killed).run("--braintrust-experiment=killed")
+    ran = suite.write(test_a=written(1)).run(latest)
+    told = " ".join(ran.section.split())
+    assert "(by name; killed is no baseline: it has not finished)" in told
+    assert ran.experiments()[-1]["base"] == first["id"]
+    # Who names it is told, and so is who counts.
+    for asked in ("killed", "latest~1"):
+        assert suite.run(f"--braintrust-baseline={asked}").status == 4
 
 
 def test_a_run_that_was_stopped_is_no_baseline(suite: Suite) -> None:

@@ -218,7 +218,7 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
             yield Verdict("not measurable", f"{text}, more than {ERRORED_AT_MOST:.0%}")
             return
     if comparison.all_new:
-        text = "there is no baseline yet that has a test of this run"
+        text = "this run was asked for none of the baseline's tests"
         yield Verdict("passed", text, of_run=False)
         return
     known = {each.name: each for each in comparison.scores}

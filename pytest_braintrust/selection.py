@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -112,13 +111,15 @@ def _place_of(module: str) -> str | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    for name in names:
-        folders = spec and spec.submodule_search_locations
-        spec = PathFinder.find_spec(f"{top}.{name}", folders) if folders else None
     if spec is None:
         return None
-    folders = list(spec.submodule_search_locations or ())
-    return folders[0] if folders else spec.origin
+    folders = spec.submodule_search_locations
+    if folders is None:
+        return None if names else spec.origin
+    places = [Path(folder, *names) for folder in folders]
+    files = [each.with_name(f"{each.name}.py") for each in places]
+    found = (str(each) for each in (*places, *files) if each.exists())
+    return next(found, None)
 
 
 def _name(setting: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import Suite
+
+from pytest_braintrust.selection import Start
 
 GATE = "--braintrust-fail-on-regression"
 
@@ -139,6 +143,27 @@ def test_a_package_that_is_asked_for_by_name_is_its_folder(suite: Suite) -> None
     ran = suite.run("--pyargs", "package.a", GATE)
     assert "8 tests in both runs, 8 renamed" in ran
     assert "GATE FAILED: a regressed" in ran
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("spacious.inner", "spacious/inner"),
+        ("spacious.inner.test_it::test_a", "spacious/inner/test_it.py::test_a"),
+        ("spacious", "spacious"),
+        ("spacious.nothing", "spacious.nothing"),
+    ],
+)
+def test_a_package_needs_no_init_to_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument: str, told: str
+) -> None:
+    """Nor is it imported; what is no module is a path."""
+    (tmp_path / "spacious" / "inner").mkdir(parents=True)
+    (tmp_path / "spacious" / "inner" / "test_it.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Start(tmp_path, tmp_path, pyargs=True).asked(argument) == told
+    assert Start(tmp_path, tmp_path).asked("spacious.inner") == "spacious.inner"
+    assert "spacious" not in sys.modules
 
 
 def test_a_run_that_leaves_less_out_holds_one_that_leaves_more_out(

@@ -323,12 +323,12 @@ def _named(past: Sequence[Past[T]], subject: Subject, asked: str) -> Picked[T] |
     meant = set(map(id, series.things))
     newest = next(each for each in past if each.candidate.thing is series.things[0])
     found = [each for each in usable if id(each.candidate.thing) in meant]
-    if found and series.latest:
-        # That a run which is looked at again is not its own needs no word.
-        over = newest is not found[0] and not subject.is_over
-        note = _is_none(newest) if over else ""
+    # Who compares a run with itself did not mean the one before it.
+    itself = newest.candidate.run == subject.run_id
+    if found and series.latest and not itself:
+        note = "" if newest is found[0] else _is_none(newest)
         return Picked(found[0].candidate.thing, "name", note)
-    if found:
+    if found and not series.latest:
         # An unfit run may be named, but there may be a better one of its name.
         best = next((each for each in found if each.fit), found[0])
         how: How = "branch" if best.candidate.branch == asked else "name"

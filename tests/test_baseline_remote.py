@@ -101,9 +101,11 @@ def test_a_run_that_is_here_and_cannot_be_used_is_not_looked_for(
     kept = ("--braintrust-no-upload", "--braintrust-experiment=stopped")
     suite.run("--braintrust-experiment=before", "--braintrust-no-upload")
     suite.write(test_a=stopped).run(*kept)
-    wrong = suite.run("--braintrust-baseline=latest")
+    wrong = suite.run("--braintrust-baseline=latest~0")
     assert wrong.status == 4
-    assert "latest is stopped, which is no baseline" in wrong.err
+    assert "latest~0 is stopped, which is no baseline" in wrong.err
+    ran = suite.run("--braintrust-baseline=latest")
+    assert "baseline    before (by name; stopped is no baseline" in ran.section
 
 
 def test_runs_that_did_not_end_are_none(suite: Suite, server: FakeBraintrust) -> None:

@@ -720,7 +720,7 @@ def within_chance(hits: int, runs: int, share: float) -> bool:
     return bool(low <= hits <= high)
 
 
-@pytest.mark.parametrize(("tests", "runs"), [(20, 400), (50, 400), (200, 100)])
+@pytest.mark.parametrize(("tests", "runs"), [(20, 250), (50, 250), (200, 100)])
 def test_noise_is_taken_for_a_change_in_one_of_twenty_runs(
     tests: int, runs: int
 ) -> None:
@@ -764,7 +764,7 @@ def test_trials_are_not_taken_for_tests() -> None:
 def test_the_interval_holds_the_truth_in_nineteen_of_twenty_runs(tests: int) -> None:
     """Around a true difference that is not 0."""
     generator = np.random.default_rng(tests)
-    runs, held = 400, 0
+    runs, held = 250, 0
     for _ in range(runs):
         low, high = of(generator.normal(0.3, 1.0, tests).tolist()).interval or (0, 0)
         held += low <= 0.3 <= high

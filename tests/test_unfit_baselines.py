@@ -207,7 +207,10 @@ if os.environ.get("PART") == "skipped":
 """
 
 
-@pytest.mark.parametrize("part", ["ignored", "dropped", "skipped"])
+@pytest.mark.parametrize(
+    ("plugin_args", "part"),
+    [([], "ignored"), ([], "dropped"), (["-p", "xdist", "-n2"], "skipped")],
+)
 def test_a_run_that_lacks_tests_of_the_one_before_it_is_passed_over(
     suite: Suite, plugin_args: list[str], part: str
 ) -> None:
@@ -232,6 +235,7 @@ def test_a_run_that_lacks_tests_of_the_one_before_it_is_passed_over(
     assert "b regressed" in suite.cli(*command)
 
 
+@pytest.mark.parametrize("plugin_args", [[], ["-p", "xdist", "-n2"]])
 def test_a_skipped_test_does_not_tie_the_baseline_to_an_old_run(
     suite: Suite, plugin_args: list[str]
 ) -> None:

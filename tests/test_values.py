@@ -323,7 +323,7 @@ large = st.sampled_from(list(LARGE))
 
 
 @given(large, large, large, large, st.sampled_from([1, 30_000]))
-@settings(thorough, max_examples=5, phases=[Phase.generate])
+@settings(thorough, max_examples=3, phases=[Phase.generate])
 def test_any_row_fits_in_a_request(
     input_: str, output: str, expected: str, note: str, count: int
 ) -> None:
@@ -369,7 +369,7 @@ def far_away() -> Iterator[FakeBraintrust]:
 
 
 @given(st.lists(anything, min_size=1, max_size=8), st.dictionaries(text, anything))
-@settings(thorough, max_examples=10)
+@settings(thorough, max_examples=5)
 def test_what_comes_back_is_what_was_logged(
     tmp_path_factory: pytest.TempPathFactory,
     far_away: FakeBraintrust,

@@ -690,6 +690,12 @@ def test_very_many_trials_are_compared_in_a_moment() -> None:
     assert result.p_value == pytest.approx(2 / 2**12)
 
 
+def test_very_many_trials_with_one_mean_have_nothing_to_say() -> None:
+    """No sign to flip, and too many ways to choose the trials anew."""
+    result = compare([([0.0, 1.0] * 150, [0.0, 1.0] * 300)] * 4)
+    assert (result.difference, result.p_value) == (0.0, 1.0)
+
+
 def test_tests_of_unequal_trials_count_alike() -> None:
     """A test of a hundred trials does not outvote one of a single trial."""
     result = compare([([0.0] * 100, [1.0] * 100), ([1.0], [0.0])])

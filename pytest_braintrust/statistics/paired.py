@@ -142,7 +142,7 @@ class PairedAccumulator:
         self, then: Sequence[float], now: Sequence[float], difference: float
     ) -> None:
         flip = flipped(difference) if difference else None
-        law = flip if len(then) == len(now) else relabelled(then, now)
+        law = flip if len(then) == len(now) else relabelled(then, now, flip)
         if law is None:
             return
         self._open += 1
@@ -169,7 +169,8 @@ class PairedAccumulator:
         test. Where tests have more trials in one run than in the other, their
         differences are skewed near the ends of a score; then p is the share of all
         ways to choose the trials of the smaller run among all trials of a test, if
-        that is larger. Beyond, it comes from the paired t-test with n − 1 degrees.
+        that is larger. Beyond, it comes from the paired t-test with n − 1 degrees; where
+        all changes have one size, from the same exact test.
 
         The interval is difference ± t_{1−α/2, n−1} · standard error, with one
         amendment that makes it say what the p-value says: it is stretched to 0 when

@@ -52,12 +52,19 @@ def flipped(difference: float) -> Law:
     return Law((0.0, size), (1, 1), size if difference > 0 else 0.0)
 
 
-def relabelled(then: Sequence[float], now: Sequence[float]) -> Law | None:
+def relabelled(
+    then: Sequence[float], now: Sequence[float], flip: Law | None
+) -> Law | None:
     """The law of a test that has more trials in one run than in the other.
 
     By all ways to choose the trials of the smaller run among all of them (the
     permutation test of two samples, within each test). None where all trials have one
     value: then there is nothing to choose.
+
+    Args:
+        then: Its trials then.
+        now: Its trials now.
+        flip: Its law by the sign alone, which is taken where the ways are too many.
     """
     values = Counter(chain(then, now))
     low, high = min(values), max(values)
@@ -67,7 +74,7 @@ def relabelled(then: Sequence[float], now: Sequence[float]) -> Law | None:
     few = min(then, now, key=len)
     found = _sums(values, len(few), span) if len(few) <= _TRIALS_AT_MOST else None
     if found is None:
-        return flipped(math.fsum(now) / len(now) - math.fsum(then) / len(then))
+        return flip
     # The difference grows with the sum now, and falls with the sum then.
     found.sort(reverse=few is then)
     scale = 1 / len(then) + 1 / len(now)

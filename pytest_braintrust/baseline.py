@@ -207,7 +207,7 @@ def why_not_whole(
     """Why a run is no whole one; "" if it ended by itself and ran all it was to run."""
     if exit_status is None:
         return "it has not finished"
-    if exit_status not in ENDED or tests.get("not_run"):
+    if _ended_early(exit_status, tests):
         return "it did not run all that it was to run"
     return "it ran only tests that had got worse" if selected else ""
 
@@ -247,8 +247,12 @@ def of_stored(
 
 def is_cut_short(run: StoredExperiment) -> bool:
     """Whether a run is known to have ended before all its tests had run."""
-    ended = run.exit_status in {None, *ENDED}
-    return not ended or bool(run.tests.get("not_run"))
+    return _ended_early(run.exit_status, run.tests)
+
+
+def _ended_early(exit_status: int | None, tests: Mapping[str, int]) -> bool:
+    ended = exit_status in {None, *ENDED}
+    return not ended or bool(tests.get("not_run"))
 
 
 def pick(

@@ -28,8 +28,11 @@ def _ini(config: pytest.Config, name: str) -> Any:
         raise SettingsError(msg) from None
 
 
-#: Files that pytest is configured by, and what one has to hold to count.
-_INI_FILES = {
+#: Files that pytest is configured by, as it looks for them, and what one has to hold
+#: to count.
+INI_FILES = {
+    "pytest.toml": "",
+    ".pytest.toml": "",
     "pytest.ini": "",
     ".pytest.ini": "",
     "pyproject.toml": "[tool.pytest",
@@ -96,7 +99,7 @@ def _is_past_ini(config: pytest.Config) -> bool:
 
 
 def _has_ini(folder: Path) -> bool:
-    return any(_holds(folder / name, held) for name, held in _INI_FILES.items())
+    return any(_holds(folder / name, held) for name, held in INI_FILES.items())
 
 
 def _holds(file: Path, text: str) -> bool:

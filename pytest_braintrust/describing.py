@@ -13,6 +13,7 @@ import pytest
 
 from pytest_braintrust import child, facts, selection, sharding
 from pytest_braintrust.clocks import now
+from pytest_braintrust.configured import INI_FILES
 from pytest_braintrust.editing import FAILURES, raised_at
 from pytest_braintrust.errors import ChildError
 from pytest_braintrust.git import repo_info
@@ -23,17 +24,6 @@ from pytest_braintrust.store.changes import NewExperiment
 
 #: Finding the experiment waits for Braintrust, in the test that asks for its link.
 _FIND_SECONDS = 90.0
-
-#: The files that pytest is configured by, as it looks for them.
-_INI_NAMES = (
-    "pytest.toml",
-    ".pytest.toml",
-    "pytest.ini",
-    ".pytest.ini",
-    "pyproject.toml",
-    "tox.ini",
-    "setup.cfg",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +199,7 @@ def _has_another_ini(config: pytest.Config) -> bool:
     """Whether `-c` names an ini file that pytest does not take by itself."""
     if not config.getoption("inifilename", default=None) or config.inipath is None:
         return False
-    there = (each for each in _INI_NAMES if (config.rootpath / each).exists())
+    there = (each for each in INI_FILES if (config.rootpath / each).exists())
     return config.inipath != config.rootpath / next(there, "")
 
 

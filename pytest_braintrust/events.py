@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, TypedDict, cast
 
 from pytest_braintrust.cutting import fit, short_name
-from pytest_braintrust.fields import PASS, UNSET, Fields, Unset
+from pytest_braintrust.fields import LARGEST_METRIC, PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, clean, dumps, dumps_sorted, quoted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
 from pytest_braintrust.trials import TRIAL, TRIAL_NODEID, split
@@ -246,7 +246,12 @@ def _said(value: Json | Unset) -> str:
 
 def amounts_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics that are amounts: how long a test took, but not when that was."""
-    amounts = {name: each for name, each in metrics.items() if name not in _MOMENTS}
+    # Of others' events one may be as large as floats are.
+    amounts = {
+        name: each
+        for name, each in metrics.items()
+        if name not in _MOMENTS and -LARGEST_METRIC <= each <= LARGEST_METRIC
+    }
     if all(name in metrics for name in _MOMENTS):
         amounts.setdefault("duration", metrics["end"] - metrics["start"])
     return amounts

@@ -37,6 +37,9 @@ class Unset:
 
 UNSET: Final = Unset()
 
+#: Beyond, no variance of metrics can be worked out.
+LARGEST_METRIC: Final = 1e100
+
 #: So far a score may lie outside of [0, 1] by the rounding of floats.
 FLOAT_NOISE = 1e-9
 
@@ -224,8 +227,8 @@ def _metrics(metrics: object) -> dict[str, float]:
 
 def _metric(name: str, value: Any) -> float:
     number = _number(value)
-    if number is None or not math.isfinite(number):
-        msg = f"metric {name!r} is {_shown(value)}; it must be a finite number"
+    if number is None or math.isnan(number) or abs(number) > LARGEST_METRIC:
+        msg = f"metric {name!r} is {_shown(value)}; it must be a finite number up to 1e100"
         raise ValueError(msg)
     if name in _WHOLE and not number.is_integer():
         msg = f"metric {name!r} is {_shown(value)}; it must be a whole number"

@@ -183,8 +183,8 @@ class BtScore:
             metadata: Name to any value; mappings merge over several calls. `model`
                 is kept as text.
             tags: One text or several; they add up.
-            metrics: Name to a finite number, such as cost. `tokens`, `prompt_tokens`
-                and `completion_tokens` are whole numbers.
+            metrics: Name to a finite number up to 1e100, such as cost. `tokens`,
+                `prompt_tokens` and `completion_tokens` are whole numbers.
             error: A text or an exception that the row should show.
 
         Raises:

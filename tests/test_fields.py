@@ -16,7 +16,7 @@ from conftest import Suite, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_braintrust.events import Case, Ids, Place, Row, Run, record
+from pytest_braintrust.events import Case, Ids, Place, Row, Run, amounts_of, record
 from pytest_braintrust.fields import UNSET, Fields, checked
 
 
@@ -221,9 +221,14 @@ def test_metrics_are_finite_numbers() -> None:
     ).metrics
     assert metrics == {"n": 3, "f": 0.5, "b": 1, "np": 4.0, "big": float(2**60)}
     assert type(metrics["n"]) is int
-    for value in (float("nan"), float("inf"), "3", [3], mock.MagicMock(), 1j):
-        with pytest.raises(ValueError, match=r"^metric 'm' is .* a finite number$"):
+    for value in (float("nan"), float("inf"), "3", [3], mock.MagicMock(), 1j, -1e101):
+        with pytest.raises(ValueError, match=r"^metric 'm' is .* number up to 1e100$"):
             checked(metrics={"m": value})
+
+
+def test_what_others_measured_beyond_all_reason_is_no_amount() -> None:
+    """No variance of such numbers can be worked out."""
+    assert amounts_of({"m": 1e200, "n": -1e200, "cost": 2}) == {"cost": 2}
 
 
 # Names and kinds

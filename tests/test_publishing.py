@@ -164,6 +164,34 @@ def test_foreign_text_is_no_markdown(suite: Suite) -> None:
     assert commands[0].startswith("::warning file=test_a.py,line=1,title=a|b<i>@team 1")
 
 
+SPENDING = """
+import pytest
+@pytest.fixture
+def away(bt_score):
+    bt_score(metrics={"tokens": 1_000, "cost": 0.5})
+    raise OSError("model is away")
+@pytest.mark.parametrize("n", [1, 2])
+def test_it(bt_score, n):
+    bt_score(metrics={"tokens": n * 1_000, "cost": n / 4, "tokens_per_second": n})
+def test_errored(bt_score, away): pass
+"""
+
+
+def test_a_run_says_what_it_spent(suite: Suite, plugin_args: list[str]) -> None:
+    """All rows count, for all were paid; a rate has no sum. `show` says the same."""
+    files = ("--braintrust-json=out.json", "--braintrust-markdown=out.md")
+    ran = suite.write(test_a=SPENDING).run(*plugin_args, *files)
+    assert "\ntotals      tokens 4,000, cost 1.25\n" in ran.section
+    told = json.loads((suite.folder / "out.json").read_text(encoding="utf-8"))
+    assert told["experiments"][0]["totals"] == {"tokens": 4_000, "cost": 1.25}
+    text = (suite.folder / "out.md").read_text(encoding="utf-8")
+    assert "\n- totals: tokens 4,000, cost 1.25\n" in text
+    again = suite.run(*plugin_args)
+    assert "\ntotals      tokens 4,000, cost 1.25\n" in again.section
+    shown = suite.cli("show")
+    assert "\ntotals      tokens 4,000, cost 1.25\n" in shown.out
+
+
 def test_github_can_be_told_nothing(suite: Suite) -> None:
     """By option or ini; and outside of GitHub nothing is written."""
     summary = suite.folder / "summary.md"

@@ -12,6 +12,7 @@ from test_comparison import written
 from test_terminal import in_a_terminal
 
 from pytest_braintrust.baseline import Baseline
+from pytest_braintrust.comparison.spending import is_spent
 from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.reports import compared, sides, worst
@@ -294,6 +295,29 @@ def test_means_in_a_line_are_written_as_people_write_them(
     """A cost of $0.0174 is no "17.40 thousandths" where no column asks for it."""
     found = Estimate(tests=3, mean=amount, standard_error=None, interval=None)
     assert means({"cost": found}) == f"cost {shown}"
+
+
+@pytest.mark.parametrize(
+    ("name", "spent"),
+    [
+        ("cost", True),
+        ("tokens", True),
+        ("completion_tokens", True),
+        ("judge.cost", True),
+        ("costUSD", True),
+        ("COST", True),
+        ("totalTokens", True),
+        ("duration", False),
+        ("tokens_per_second", False),
+        ("costPerCall", False),
+        ("time_to_first_token", False),
+        ("max_tokens", False),
+        ("costume", False),
+    ],
+)
+def test_costs_and_tokens_are_spent(name: str, spent: object) -> None:
+    """By the words of a name; no rate is, and no limit."""
+    assert is_spent(name) == spent
 
 
 def test_metrics_name_the_better_direction_and_their_unit(store: Store) -> None:

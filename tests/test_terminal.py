@@ -64,6 +64,7 @@ def test_the_section_in_full(suite: Suite, plugin_args: list[str]) -> None:
         "  confidence in the answer   0.250       6\n"
         "  pass                       0.875       8\n"
         "metrics     cost 0.002, duration …\n"
+        "totals      cost 0.012\n"
         "unscored    4 of 10 rows got no score; by outcome: 1 passed, 1 failed, "
         "1 errored, 1 xfailed\n"
         "tests       12 collected = 8 passed + 1 failed + 1 errored + 1 skipped + "

@@ -24,7 +24,7 @@ from pytest_braintrust.cli.output import (
     show,
     table,
 )
-from pytest_braintrust.comparison.alone import measure
+from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
@@ -38,8 +38,7 @@ from pytest_braintrust.reports.lines import (
     page_of,
     plain,
 )
-from pytest_braintrust.reports.scales import means
-from pytest_braintrust.statistics import Estimate
+from pytest_braintrust.reports.scales import means, totals
 from pytest_braintrust.store import browsing, reading
 from pytest_braintrust.store.browsing import Condition, SeenRow
 from pytest_braintrust.store.connection import Store
@@ -124,14 +123,14 @@ def run(given: argparse.Namespace) -> int:
             "conditions": given.score,
         }
         rows = browsing.rows(store, found.number, limit=limit, **asked)
-        metrics = measure(store, found).metrics
+        measures = measure(store, found)
         if given.json:
-            _print_json(_head(store, found, metrics), rows, output=given.output)
+            _print_json(_head(store, found, measures), rows, output=given.output)
             return 0
         scores = reading.score_summaries(store, found.number)
         for line in (*_facts(store, found), *_scores(scores)):
             say(line)
-        show(_metrics(metrics))
+        show(_metrics(measures))
         print()
         lines = _outputs if given.output else _row_table
         for line in lines(rows, scores):
@@ -191,9 +190,11 @@ def _scores(scores: list[ScoreSummary]) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _metrics(metrics: Mapping[str, Estimate]) -> Iterator[Line]:
-    if told := means(metrics):
+def _metrics(measures: RunMeasures) -> Iterator[Line]:
+    if told := means(measures.metrics):
         yield Line(_labelled("metrics", told), hang=_LABEL)
+    if told := totals(measures.totals):
+        yield Line(_labelled("totals", told), hang=_LABEL)
 
 
 def _row_table(rows: Iterator[SeenRow], scores: list[ScoreSummary]) -> Iterator[str]:
@@ -253,10 +254,16 @@ def _labelled(label: str, text: str) -> str:
 
 
 def _head(
-    store: Store, each: StoredExperiment, metrics: Mapping[str, Estimate]
+    store: Store, each: StoredExperiment, measures: RunMeasures
 ) -> dict[str, Any]:
-    told = {name: machine.plain_estimate(found) for name, found in metrics.items()}
-    return {**describing.as_plain(store, each), "metrics": told}
+    return {
+        **describing.as_plain(store, each),
+        "metrics": {
+            name: machine.plain_estimate(found)
+            for name, found in measures.metrics.items()
+        },
+        "totals": dict(measures.totals),
+    }
 
 
 def _print_json(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_braintrust.comparison.counting import Counting, Counts
 from pytest_braintrust.comparison.pairing import Test, grouped
+from pytest_braintrust.comparison.spending import is_spent
 from pytest_braintrust.fields import PASS
 from pytest_braintrust.statistics import Estimate, Interval, MeanAccumulator
 from pytest_braintrust.store import measuring
@@ -61,6 +62,8 @@ class RunMeasures:
     Attributes:
         scores: By name; each test counts once, however many trials it has.
         metrics: By name.
+        totals: Of costs and tokens, by name, what all rows came to; those that
+            errored are among them, for they were paid too.
         counts: How many tests there are, and how many of them measured nothing.
         trials: Of the tests that were run several times.
         scored: By score, how many rows have it; `pass` last.
@@ -76,6 +79,7 @@ class RunMeasures:
     trials: TrialShares = field(default_factory=TrialShares)
     scored: Mapping[str, int] = field(default_factory=dict)
     unscored: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -91,6 +95,8 @@ class Measuring:
         default_factory=lambda: defaultdict(MeanAccumulator)
     )
     _scored: Counter[str] = field(default_factory=Counter)
+    #: By metric, the sum of all rows; None for one that is nothing to sum.
+    _totals: dict[str, float | None] = field(default_factory=dict)
     #: How many rows have no score, `pass` alone, or another one, by outcome.
     _told: Counter[tuple[int, str]] = field(default_factory=Counter)
 
@@ -108,6 +114,15 @@ class Measuring:
             told = _told(row)
             if told != _PASS_ALONE or not test.silent:
                 self._told[told, row.outcome] += 1
+            self._spend(row)
+
+    def _spend(self, row: Measured) -> None:
+        for name, value in row.metrics.items():
+            if name not in self._totals:
+                self._totals[name] = 0.0 if is_spent(name) else None
+            total = self._totals[name]
+            if total is not None:
+                self._totals[name] = total + value
 
     def result(self) -> RunMeasures:
         """What they came to."""
@@ -120,6 +135,7 @@ class Measuring:
                 name: self._scored[name] for name in sorted(self._scored, key=_is_pass)
             },
             unscored=self._unscored(),
+            totals={n: each for n, each in self._totals.items() if each is not None},
         )
 
     def _unscored(self) -> dict[str, int]:

@@ -57,6 +57,7 @@ def plain_judgement(judged: Judgement) -> dict[str, Any]:
     return {
         "scores": {name: plain_estimate(e) for name, e in measures.scores.items()},
         "metrics": {name: plain_estimate(e) for name, e in measures.metrics.items()},
+        "totals": dict(measures.totals),
         "errored": measures.counts.errored,
         "errored_trials": measures.counts.errored_trials,
         "unscored": dict(measures.unscored),

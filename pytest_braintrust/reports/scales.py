@@ -77,6 +77,11 @@ def means(metrics: Mapping[str, Estimate]) -> str:
     )
 
 
+def totals(sums: Mapping[str, float]) -> str:
+    """What a run spent in one line; "" where no metric tells."""
+    return ", ".join(f"{name_of(name)} {_plain(each)}" for name, each in sums.items())
+
+
 def _mean(name: str, mean: float) -> str:
     """A mean in a sentence, where no column has to be kept."""
     if not is_time(name):

@@ -23,7 +23,7 @@ from pytest_braintrust.reports.lines import (
     width_of,
 )
 from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
-from pytest_braintrust.reports.scales import means
+from pytest_braintrust.reports.scales import means, totals
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
 from pytest_braintrust.words import a_number
 
@@ -161,6 +161,8 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from _scores(each.scores, width)
         if judged is not None and judged.measures.metrics:
             yield _labelled("metrics", means(judged.measures.metrics))
+    if judged is not None and judged.measures.totals:
+        yield _labelled("totals", totals(judged.measures.totals))
     if text := unscored_text(each):
         yield _labelled("unscored", text, "yellow")
     if judged is not None:

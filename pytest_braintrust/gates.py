@@ -228,8 +228,16 @@ def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict
         yield from _regressed(comparison)
 
 
+def _unmeasured(score: Measure) -> Verdict:
+    # The run fell short: beside it, the next one would not know what was to be scored.
+    text = f"{score.name} is {score.why_unmeasurable}, more than {ERRORED_AT_MOST:.0%}"
+    return Verdict("failed", text)
+
+
 def _dropped(name: str, limit: float, known: Mapping[str, Measure]) -> Verdict:
     found = known.get(name)
+    if found is not None and found.why_unmeasurable:
+        return _unmeasured(found)
     if found is None or found.numbers.difference is None:
         return _absent("max_drop", name, known)
     numbers = found.numbers
@@ -251,7 +259,9 @@ def _regressed(comparison: RunComparison) -> Iterator[Verdict]:
             f"{numbers.then:.4g} to {numbers.now:.4g}, beyond noise "
             f"(p={each.p_value or 0.0:.2g}, {each.worsened} tests worse)",
         )
-    if worse:
+    unmeasured = [each for each in comparison.scores if each.why_unmeasurable]
+    yield from map(_unmeasured, unmeasured)
+    if worse or unmeasured:
         return
     if any(each.verdict != "not measurable" for each in comparison.scores):
         yield Verdict("passed", "no score is worse beyond noise")

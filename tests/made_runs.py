@@ -27,7 +27,7 @@ class Told:
     """One row, as its test would have told it."""
 
     name: str
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float | None] = field(default_factory=dict)
     outcome: Outcome = "passed"
     input: Any = None
     output: Any = None
@@ -42,7 +42,7 @@ class Told:
         return f"test_it.py::{self.name}"
 
 
-def scored(name: str, values: Sequence[float], **more: Any) -> list[Told]:
+def scored(name: str, values: Sequence[float | None], **more: Any) -> list[Told]:
     """Tests with one score each."""
     return [Told(f"test_{i}", {name: v}, **more) for i, v in enumerate(values)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,12 @@ def test_another_number_of_workers_is_told(
 
 def test_a_score_that_got_lost_is_told_everywhere(suite: Suite) -> None:
     """In the summary, its files and `diff`: what was not measured did not stay."""
-    suite.write(test_a=written(*[1] * 9)).run()
-    ran = suite.write(test_a=written(*[1] * 7, None, None)).run(
+    suite.write(test_a=written(*[1] * 20)).run()
+    ran = suite.write(test_a=written(*[1] * 18, None, None)).run(
         "--braintrust-markdown=own.md", "--braintrust-json=own.json"
     )
-    unscored = "2 of 9 rows got no score; by outcome: 2 passed"
-    lost = ["exact: in 7 of the 9 tests in both runs", "no longer scored: exact in 2"]
+    unscored = "2 of 20 rows got no score; by outcome: 2 passed"
+    lost = ["exact: in 18 of the 20 tests in both runs", "no longer scored: exact in 2"]
     markdown = (suite.folder / "own.md").read_text(encoding="utf-8")
     for text in (ran.section, markdown, suite.cli("diff").out):
         assert all(each in text for each in lost)
@@ -87,7 +88,30 @@ def test_a_score_that_got_lost_is_told_everywhere(suite: Suite) -> None:
     (experiment,) = told["experiments"]
     assert experiment["unscored"] == {"passed": 2}
     measures = experiment["comparison"]["measures"]
-    assert [(e["tests"], e["tests_lost"]) for e in measures] == [(7, 2), (9, 0), (9, 0)]
+    counts = [(e["tests"], e["tests_lost"], e["tests_unscored"]) for e in measures]
+    assert counts == [(18, 2, 2), (20, 0, 0), (20, 0, 0)]
+
+
+def test_a_score_that_many_tests_could_not_measure_is_not_measurable(
+    suite: Suite,
+) -> None:
+    """A judge that answers nothing is not one that finds nothing."""
+    suite.write(test_a=written(*[1] * 20)).run()
+    ran = suite.write(test_a=written(*[1] * 17, None, None, None)).run(
+        "--braintrust-markdown=own.md", "--braintrust-fail-on-regression"
+    )
+    assert ran.status == 1
+    markdown = (suite.folder / "own.md").read_text(encoding="utf-8")
+    for text in (ran.section, markdown, suite.cli("diff").out):
+        assert "no score of 20 tests moved; not measurable: exact" in text
+        assert "exact: not scored in 3 of 20 tests that had it" in text
+    assert (
+        "GATE FAILED: exact is not scored in 3 of 20 tests that had it, "
+        "more than 10%" in " ".join(ran.section.split())
+    )
+    # It is no baseline, or the next run would not know what there was to measure.
+    again = suite.write(test_a=written(*[1] * 19, 0)).run()
+    assert re.search(r"exact +1.000  0.950", again.section)
 
 
 def test_one_test_that_changed_is_no_evidence(suite: Suite) -> None:

@@ -65,6 +65,49 @@ def test_more_than_a_tenth_errored_is_not_measurable(
     assert found.overall == ("worse" if errored == 2 else "not measurable")
 
 
+@pytest.mark.parametrize(
+    ("said", "verdict"), [([None] * 2, "regressed"), ([None] * 3, "not measurable")]
+)
+def test_a_score_that_more_than_a_tenth_could_not_measure(
+    store: Store, said: list[None], verdict: str
+) -> None:
+    """They said None of what they had: those that are left are what happened to work."""
+    then = scored("exact", [1.0] * 20)
+    now = [*[0.0] * (20 - len(said)), *said]
+    found = compared(store, then, scored("exact", now))
+    exact = measure(found, "exact")
+    assert (exact.verdict, exact.lost, exact.unscored) == (verdict, *[len(said)] * 2)
+    assert measure(found, "pass").verdict == "no evidence"
+    assert found.scores_gone == ()
+
+
+def test_a_score_that_no_test_could_measure(store: Store) -> None:
+    """It is there, without numbers; not so one of which nobody says anything."""
+    then = [Told(f"test_{i}", {"a": 1.0, "b": 1.0}) for i in range(4)]
+    found = compared(store, then, scored("a", [None] * 4))
+    a = measure(found, "a")
+    assert (a.numbers.tests, a.unscored, a.verdict) == (0, 4, "not measurable")
+    assert found.scores_gone == ("b",)
+
+
+def test_a_test_that_has_a_score_in_one_of_its_trials_measured_it(store: Store) -> None:
+    """None in the others takes nothing away; None in all of them does."""
+    once = [Told(f"test_{i}", {"exact": 1.0}) for i in range(4)]
+    one = [Told(f"test_{i}", {"exact": v}) for i in range(4) for v in (None, 1.0)]
+    assert measure(compared(store, once, one), "exact").unscored == 0
+    none = [Told(each.name, {"exact": None}) for each in one]
+    assert measure(compared(store, once, none), "exact").unscored == 4
+
+
+def test_what_was_not_scored_before_either_is_not_missed(store: Store) -> None:
+    """None may mean that a score is not for this test."""
+    values = [*[1.0] * 10, *[None] * 10]
+    found = compared(store, scored("exact", values), scored("exact", values))
+    exact = measure(found, "exact")
+    assert (exact.numbers.tests, exact.lost, exact.unscored) == (10, 0, 0)
+    assert exact.verdict == "no evidence"
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_errors_in_tests_that_a_run_was_not_asked_for_do_not_matter(
     store: Store, *, swapped: bool

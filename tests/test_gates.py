@@ -82,6 +82,20 @@ def test_errors_past_a_tenth_leave_nothing_to_judge(store: Store) -> None:
     ]
 
 
+def test_a_score_that_many_could_not_measure_does_not_pass(store: Store) -> None:
+    """Whatever those that are left say; one that nobody tries any more does."""
+    then = [Told(f"test_{i}", {"exact": 1.0, "old": 1.0}) for i in range(8)]
+    now = scored("exact", [*[1.0] * 6, *[None] * 2])
+    asked = gates(max_drop={"exact": 0.1}, on_regression=True)
+    text = "exact is not scored in 2 of 8 tests that had it, more than 10%"
+    assert verdicts(store, asked, now, then) == [("failed", text)] * 2
+    now = scored("exact", [1.0] * 8)
+    asked = gates(on_regression=True)
+    assert verdicts(store, asked, now, then) == [
+        ("passed", "no score is worse beyond noise")
+    ]
+
+
 def test_errored_trials_past_a_tenth_leave_nothing_to_judge(store: Store) -> None:
     """Nor is such a run a baseline for others."""
     now = [

@@ -8,8 +8,14 @@ from pytest_braintrust.comparison.pairing import Test
 from pytest_braintrust.words import a_number
 
 #: With a larger share of errored tests than this nothing is called measured, nor with
-#: a larger share of errored trials: what is left is what happened to work.
+#: a larger share of errored trials, nor a score with a larger share of tests that could
+#: not measure it: what is left is what happened to work.
 ERRORED_AT_MOST = 0.1
+
+
+def too_many(failed: int, of: int) -> bool:
+    """Whether too many measured nothing for the others to say something."""
+    return failed > ERRORED_AT_MOST * of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,11 @@ class Counts:
     @property
     def measurable(self) -> bool:
         """Whether few enough errored for the others to say something."""
-        return not self._too_many_tests and (
-            self.errored_trials <= ERRORED_AT_MOST * self.trials
-        )
+        return not (self._too_many_tests or too_many(self.errored_trials, self.trials))
 
     @property
     def _too_many_tests(self) -> bool:
-        return self.errored > ERRORED_AT_MOST * self.tests
+        return too_many(self.errored, self.tests)
 
     @property
     def why_unmeasurable(self) -> str:

@@ -60,6 +60,12 @@ class Test(NamedTuple):
         return [each for each in self.trials if not each.errored]
 
     @property
+    def unscored(self) -> set[str]:
+        """The scores of which trials said None, and none a number."""
+        said = {name for each in self.measured for name in each.unscored}
+        return said - self.scores.keys()
+
+    @property
     def silent(self) -> bool:
         """Whether it only tells how the test ended, whose further rows say the rest.
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from pytest_braintrust.comparison.counting import Counts
+from pytest_braintrust.comparison.counting import Counts, too_many
 from pytest_braintrust.statistics import Better, Comparison, Sensitivity, Verdict
+from pytest_braintrust.words import a_number
 
 Kind: TypeAlias = Literal["score", "metric"]
 #: What all scores together say: `mixed` has better and worse ones, `same` none of
@@ -46,6 +47,7 @@ class Measure:
         sensitivity: What would be seen at this number of tests, and what it takes,
             at the level that the correction leaves.
         lost: How many tests measured it then, and did not now, though they ran.
+        unscored: How many of these said None of it, as of what could not be measured.
     """
 
     name: str
@@ -56,6 +58,15 @@ class Measure:
     verdict: Verdict
     sensitivity: Sensitivity
     lost: int = 0
+    unscored: int = 0
+
+    @property
+    def why_unmeasurable(self) -> str:
+        """In how many tests it could not be measured, where these are too many."""
+        had = self.numbers.tests + self.lost
+        if not too_many(self.unscored, had):
+            return ""
+        return f"not scored in {self.unscored:,} of {a_number(had, 'test')} that had it"
 
     @property
     def moved(self) -> bool:

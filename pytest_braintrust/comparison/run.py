@@ -85,7 +85,7 @@ def compare(
         then=seen.then.counts.result(),
         now=seen.now.counts.result(),
         scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
-        scores_gone=tuple(n for n in seen.expected if n not in seen.now.scores),
+        scores_gone=seen.scores_gone(),
         not_run=seen.not_run(),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
@@ -156,6 +156,8 @@ class _Seen:
     changes: list[TestChange] = field(default_factory=list)
     #: By score, how many tests had it then and, though they ran, not now.
     lost: Counter[str] = field(default_factory=Counter)
+    #: In how many of these it said None: it was to be measured, and could not.
+    unscored: Counter[str] = field(default_factory=Counter)
     _scores: dict[str, PairedAccumulator] = field(
         default_factory=lambda: defaultdict(PairedAccumulator)
     )
@@ -199,7 +201,17 @@ class _Seen:
             if self._scores[name].add(then, now):
                 self.changes.append(_change(pair, name))
         if both < len(pair.then.scores) and not pair.now.errored:
-            self.lost.update(pair.then.scores.keys() - pair.now.scores.keys())
+            lost = pair.then.scores.keys() - pair.now.scores.keys()
+            self.lost.update(lost)
+            self.unscored.update(lost & pair.now.unscored)
+
+    def scores_gone(self) -> tuple[str, ...]:
+        """What tests of both runs had then, and none so much as says None of now."""
+        return tuple(
+            name
+            for name in self.expected
+            if name not in self.now.scores and not self.unscored[name]
+        )
 
     def not_run(self) -> tuple[str, ...]:
         """What only tests had then that have no row now."""
@@ -213,6 +225,9 @@ class _Seen:
         return all(e.counts.result().measurable for e in (self.then, self.now))
 
     def measures(self) -> tuple[Measure, ...]:
+        for name in self.unscored:
+            # Of one that no test could measure there is nothing to compare.
+            self._scores.setdefault(name, PairedAccumulator())
         scores = statistics.judged_together(
             [each.result() for each in self._scores.values()]
         )
@@ -237,11 +252,9 @@ class _Seen:
     ) -> Measure:
         numbers = _bounded(judged.numbers) if kind == "score" else judged.numbers
         verdict = statistics.verdict(numbers, better=better, p_value=judged.p_value)
-        if not self.measurable:
-            verdict = "not measurable"
-        elif kind == "metric" and is_time(name) and _is_small(numbers):
+        if kind == "metric" and is_time(name) and _is_small(numbers):
             verdict = "no evidence"
-        return Measure(
+        found = Measure(
             name=name,
             kind=kind,
             better=better,
@@ -254,7 +267,11 @@ class _Seen:
                 most=1.0 if kind == "score" else math.inf,
             ),
             lost=self.lost[name] if kind == "score" else 0,
+            unscored=self.unscored[name] if kind == "score" else 0,
         )
+        if self.measurable and not found.why_unmeasurable:
+            return found
+        return replace(found, verdict="not measurable")
 
 
 def _change(pair: Pair, score: str) -> TestChange:

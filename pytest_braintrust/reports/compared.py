@@ -96,7 +96,11 @@ def _over_all(
 
 def _in_part(comparison: RunComparison) -> Iterator[Line]:
     """The scores that not all tests have in both runs: of the others they say nothing."""
-    some = [e for e in comparison.scores if e.numbers.tests < comparison.measured]
+    some = [
+        each
+        for each in comparison.scores
+        if each.numbers.tests < comparison.measured and not each.why_unmeasurable
+    ]
     of = f"of the {a_number(comparison.shared, 'test')} in both runs"
     if len(some) > NAMED:
         counts = [each.numbers.tests for each in some]
@@ -116,7 +120,10 @@ def _renamed(comparison: RunComparison) -> Iterator[Line]:
 
 
 def _lost(comparison: RunComparison) -> Iterator[Line]:
-    some = [each for each in comparison.scores if each.lost]
+    for each in comparison.scores:
+        if each.why_unmeasurable:
+            yield Line(f"{name_of(each.name)}: {each.why_unmeasurable}", "yellow")
+    some = [e for e in comparison.scores if e.lost and not e.why_unmeasurable]
     parts = [f"{each.name} in {a_number(each.lost, 'test')}" for each in some]
     if lost := [*comparison.scores_gone, *parts]:
         yield Line(f"no longer scored: {names_of(lost)}", "yellow")

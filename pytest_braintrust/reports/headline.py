@@ -29,10 +29,18 @@ def headline(comparison: RunComparison) -> Line:
     style = _STYLES.get(overall, "")
     if overall == "not measurable":
         return Line(f"not measurable: {unmeasurable(comparison)}", style)
+    if unmeasured := [e.name for e in comparison.scores if e.why_unmeasurable]:
+        text = f"{_text(comparison)}; not measurable: {names_of(unmeasured)}"
+        return Line(text, style or _STYLES["not measurable"])
+    return Line(_text(comparison), style)
+
+
+def _text(comparison: RunComparison) -> str:
+    overall = comparison.overall
     if overall == "same":
-        return Line(f"no change: no score of {_compared(comparison)} moved", style)
+        return f"no change: no score of {_compared(comparison)} moved"
     if overall == "no evidence":
-        return Line(_unproven(comparison), style)
+        return _unproven(comparison)
     regressed = _with(comparison, "regressed")
     improved = _with(comparison, "improved")
     mark = MARKS["regressed" if regressed else "improved"]
@@ -41,11 +49,11 @@ def headline(comparison: RunComparison) -> Line:
         for names, verdict in ((regressed, "regressed"), (improved, "improved"))
         if names
     ]
-    return Line(f"{mark}{overall}: {', '.join(parts)}", style)
+    return f"{mark}{overall}: {', '.join(parts)}"
 
 
 def _unproven(comparison: RunComparison) -> str:
-    moved = [each for each in comparison.scores if each.moved]
+    moved = [e for e in comparison.scores if e.moved and not e.why_unmeasurable]
     few = [f"{e.numbers.tests} with {e.name}" for e in moved if e.too_few]
     if len(few) == len(moved):
         return f"too few tests to tell: {names_of(few)}"
@@ -55,7 +63,7 @@ def _unproven(comparison: RunComparison) -> str:
 
 def _compared(comparison: RunComparison) -> str:
     """How many tests the scores were compared in."""
-    counts = {each.numbers.tests for each in comparison.scores}
+    counts = {e.numbers.tests for e in comparison.scores if not e.why_unmeasurable}
     most = a_number(max(counts), "test")
     return most if len(counts) == 1 else f"{min(counts):,} to {most}"
 
@@ -73,6 +81,9 @@ def unmeasurable(comparison: RunComparison) -> str:
         return "no test is in both runs"
     if not comparison.scores:
         return "no score is in both runs"
+    for each in comparison.scores:
+        if each.why_unmeasurable:
+            return f"{name_of(each.name)} is {each.why_unmeasurable}"
     return "it takes two tests with a score that both runs have"
 
 

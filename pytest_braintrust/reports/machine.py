@@ -143,6 +143,7 @@ def _measure(each: Measure) -> dict[str, Any]:
         "tests_better": each.improved,
         "tests_worse": each.worsened,
         "tests_lost": each.lost,
+        "tests_unscored": each.unscored,
         "verdict": each.verdict,
         "detectable": each.sensitivity.detectable,
         "tests_needed": each.sensitivity.tests_needed,

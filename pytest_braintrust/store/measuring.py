@@ -6,7 +6,7 @@ of each in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from pytest_braintrust.jsonable import decoded_start
@@ -31,6 +31,7 @@ class Measured(NamedTuple):
         metrics: Name to an amount; `duration` is in seconds.
         input_hash: The same for equal inputs.
         source: A hash of the test's source, or None where it has none.
+        unscored: The scores of which it said None: there was nothing to tell.
     """
 
     nodeid: str
@@ -40,6 +41,7 @@ class Measured(NamedTuple):
     metrics: Mapping[str, float]
     input_hash: str
     source: str | None
+    unscored: Collection[str] = ()
 
     @property
     def errored(self) -> bool:
@@ -59,6 +61,10 @@ def measured(store: Store, number: int) -> Iterator[Measured]:
         _SQL, (number,)
     ):
         (scores, metrics), _ = decoded_start(numbers)
+        unscored: Collection[str] = ()
         if None in scores.values():
+            unscored = [name for name, each in scores.items() if each is None]
             scores = {name: each for name, each in scores.items() if each is not None}
-        yield Measured(nodeid, part, outcome, scores, metrics, input_hash, source)
+        yield Measured(
+            nodeid, part, outcome, scores, metrics, input_hash, source, unscored
+        )

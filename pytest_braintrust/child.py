@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_braintrust
+from pytest_braintrust import surroundings
 from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.descriptors import Descriptor
 from pytest_braintrust.errors import ChildError
@@ -233,6 +234,7 @@ def _environment(secret: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if value != secret and (len(secret) < _LONG or secret not in value)
     }
+    environment |= surroundings.absolute(environment)
     environment.pop("PYTHONWARNINGS", None)
     environment.pop("BRAINTRUST_API_KEY", None)
     here = str(Path(pytest_braintrust.__file__).resolve().parent.parent)

@@ -36,6 +36,7 @@ from pytest_braintrust.errors import (
     PluginError,
     Refused,
     Rejected,
+    SettingsError,
     StoreError,
     Unreachable,
 )
@@ -84,9 +85,12 @@ class Check:
 
 def check(server: Connection, project: str) -> Check:
     """Ask for the project once, as the check of address and key."""
-    client = BraintrustClient.for_connection(
-        server, policy=ONCE, timeouts=CHECK_TIMEOUTS
-    )
+    try:
+        client = BraintrustClient.for_connection(
+            server, policy=ONCE, timeouts=CHECK_TIMEOUTS
+        )
+    except SettingsError as error:
+        return Check("refused", str(error))
     with client:
         try:
             client.create_project(project)

@@ -203,6 +203,48 @@ def test_a_certificate_that_nobody_vouches_for_is_a_warning(
     assert server.requests == []
     suite.environment["SSL_CERT_FILE"] = str(made.certificate)
     assert "3 sent + 0 pending" in suite.run().section
+    # Processes of our own work in another folder.
+    made.certificate.rename(suite.folder / "ca.pem")
+    suite.environment["SSL_CERT_FILE"] = "ca.pem"
+    assert "3 sent + 0 pending" in suite.run().section
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ALL_PROXY", "ftp://u:hunter2@proxy", "that is not the address of a proxy"),
+        ("https_proxy", "http://u:hun/ter2@proxy", "is not the address of a proxy"),
+        ("SSL_CERT_FILE", "pytest.ini", "no certificates can be read there: "),
+    ],
+)
+def test_a_way_to_servers_that_is_of_no_use_is_said_at_once(
+    suite: Suite, server: FakeBraintrust, name: str, value: str, told: str
+) -> None:
+    """By the variable alone, as a proxy's address may have a password."""
+    suite.write(test_geo=CAPITALS).ini().sends_to(server).environment[name] = value
+    error = refused(suite.run(), server)
+    assert error.startswith(f"ERROR: braintrust: {name}: ")
+    assert told in error
+    assert "hun" not in error
+    command = suite.cli("access", "whoami")
+    assert command.status == 2
+    assert command.err.startswith(f"pytest-braintrust: {name}: ")
+    assert told in command.err
+    assert "hun" not in command.err
+
+
+def test_a_socks_proxy_takes_a_package(
+    suite: Suite, server: FakeBraintrust, tmp_path: Path
+) -> None:
+    """httpx has it as an extra, of which the message tells the name."""
+    (tmp_path / "socksio.py").write_text("raise ImportError")
+    suite.environment["PYTHONPATH"] = os.pathsep.join(
+        (str(tmp_path), suite.env()["PYTHONPATH"])
+    )
+    suite.sends_to(server).environment["ALL_PROXY"] = "socks5://127.0.0.1:9"
+    command = suite.cli("access", "whoami")
+    assert command.status == 2
+    assert "ALL_PROXY: for a SOCKS proxy, `pip install 'httpx[socks]'`" in command.err
 
 
 def test_a_proxy_of_the_environment_is_used(

@@ -12,11 +12,17 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from pytest_braintrust import __version__
+from pytest_braintrust import __version__, surroundings
 from pytest_braintrust.api import bodies, failures
 from pytest_braintrust.api.deadline import BoundedBackend, Deadline, Unresolved
 from pytest_braintrust.api.redirects import MAX_REDIRECTS, REDIRECTS, Hop, onward
-from pytest_braintrust.errors import ApiError, BadAnswer, Overloaded, Unreachable
+from pytest_braintrust.errors import (
+    ApiError,
+    BadAnswer,
+    Overloaded,
+    SettingsError,
+    Unreachable,
+)
 
 T = TypeVar("T")
 
@@ -55,7 +61,11 @@ class Ask:
 
 
 class Http:
-    """Sends requests to one server with one key."""
+    """Sends requests to one server with one key.
+
+    Raises:
+        SettingsError: a proxy or certificates that the environment names are of no use.
+    """
 
     def __init__(
         self,
@@ -165,11 +175,14 @@ class Http:
             "User-Agent": f"pytest-braintrust/{__version__}",
             "Accept-Encoding": "gzip",
         }
-        client = httpx.Client(
-            headers={**ours, **headers},
-            follow_redirects=False,
-            event_hooks={"response": [_keep_location]},
-        )
+        try:
+            client = httpx.Client(
+                headers={**ours, **headers},
+                follow_redirects=False,
+                event_hooks={"response": [_keep_location]},
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            raise SettingsError(surroundings.trouble(error)) from None
         _bound(client, self._deadline)
         return client
 

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -102,8 +101,3 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError:  # a quote that is not closed: pytest says so itself
         return text.split()
-
-
-def running_python() -> str:
-    """The interpreter's path, or "" where it is embedded and has none."""
-    return sys.executable or ""

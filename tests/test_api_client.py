@@ -13,7 +13,6 @@ import pytest
 from fake_braintrust import FakeBraintrust, Fault, answer, changed
 
 from pytest_braintrust.api import BraintrustClient, Project
-from pytest_braintrust.api.client import RemoteExperiment
 from pytest_braintrust.errors import BadAnswer, Refused, Rejected, SettingsError
 from pytest_braintrust.settings import Connection
 
@@ -160,7 +159,7 @@ def test_experiment_is_created_listed_patched_and_deleted(
     made = client.create_experiment(
         project.id, "first", metadata={"a": 1}, repo_info={"branch": "main"}
     )
-    assert isinstance(made, RemoteExperiment)
+    assert made.name == "first"
     assert made.metadata == {"a": 1}
     assert client.create_experiment(project.id, "first").id == made.id
     other = client.create_experiment(project.id, "first", ensure_new=True)

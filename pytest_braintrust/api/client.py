@@ -12,14 +12,10 @@ from pytest_braintrust.api.datasets import Datasets
 from pytest_braintrust.api.experiments import Experiments
 from pytest_braintrust.api.failures import scrubbed
 from pytest_braintrust.api.http import Http, Timeouts
-from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.api.projects import Projects
 from pytest_braintrust.api.retry import PATIENT, RetryPolicy
 from pytest_braintrust.errors import ApiError, Refused
 from pytest_braintrust.settings import DEFAULT_API_URL, Connection, checked_header
-
-#: Its name before there were other calls than those of a run.
-RemoteExperiment = Experiment
 
 
 class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):

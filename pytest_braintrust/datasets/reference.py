@@ -13,9 +13,6 @@ from pytest_braintrust.datasets import files
 from pytest_braintrust.errors import DatasetError
 from pytest_braintrust.jsonable import dumps, plain_text
 
-#: The keywords of the marker `braintrust` that are about its dataset.
-KEYWORDS = ("dataset", "version", "limit", "filter", "id_field")
-
 #: How the name of a file of some kind ends: `cases.yaml`.
 _SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,7}$")
 

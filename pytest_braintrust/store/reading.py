@@ -339,17 +339,6 @@ def score_names(store: Store, number: int) -> list[str]:
     return [row[0] for row in found]
 
 
-def shared_inputs(store: Store, number: int) -> int:
-    """How many rows have the input of a row of another test."""
-    row = store.one(
-        "SELECT coalesce(sum(n), 0) FROM (SELECT count(*) AS n FROM rows "
-        "WHERE experiment = ? GROUP BY input_hash "
-        "HAVING count(DISTINCT nodeid || ' ' || part) > 1)",
-        (number,),
-    )
-    return row[0] if row is not None else 0
-
-
 def _stored(row: sqlite3.Row) -> StoredExperiment:
     plain = {name: row[name] for name in row.keys()}  # noqa: SIM118 - not a mapping
     for name in ("repo_info", "metadata", "tests"):

@@ -25,15 +25,15 @@ from pytest_braintrust.jsonable import dumps
 _MODULE = "pytest_braintrust.service"
 _POLL_SECONDS = 0.02
 _ANSWERS, _TROUBLE = "answers", "trouble"
-#: The name of what tells how far it is.
+#: The key of a line that only tells how far the work is.
 _PROGRESS = "progress"
 
 #: Told how many rows came so far.
 Progress = Callable[[int], object]
 
-#: How a process of ours ends that did what it could, and not all. Any program may
-#: end with 0, and Python itself with 1.
-_LEFT = 3
+#: The exit status of a process of ours that could not do all of its work. Not 1: that
+#: is Python's own, for a process that never came to it.
+LEFT = 3
 
 #: A secret of fewer characters is part of many a word that is none.
 _LONG = 8
@@ -58,11 +58,6 @@ class Child:
             raise ChildError(msg) from error
 
     @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
@@ -70,7 +65,7 @@ class Child:
     @property
     def gave_up(self) -> bool:
         """Whether it came to its work, and ended with what could not be done."""
-        return self._process.poll() == _LEFT
+        return self._process.poll() == LEFT
 
     def answer(
         self, seconds: float, on_progress: Progress = lambda count: None

@@ -25,6 +25,7 @@ from pytest_braintrust import ends, remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE, RetryPolicy
+from pytest_braintrust.child import LEFT
 from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.datasets import download
 from pytest_braintrust.datasets.cache import Cache
@@ -65,10 +66,6 @@ _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 _DRAINING = RetryPolicy(seconds=60.0)
 #: How long the death of pytest takes to show, and how often that is looked for.
 _GONE_SECONDS, _LOOK_SECONDS = 1.0, 0.02
-
-#: The exit status when something is left, known to `child` too. Not 1: that is
-#: Python's own, for a process that never came to its work.
-LEFT = 3
 
 #: How often a download tells how far it is.
 _TELL_SECONDS = 0.25

@@ -10,16 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pytest_braintrust import ends, events, rendezvous
+from pytest_braintrust.api.calls import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, Rejected, TooLarge
 from pytest_braintrust.locks import locked
 from pytest_braintrust.store import reading, writing
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment, UnsentRow
-
-#: Braintrust refuses requests past 6 MB, and some gateways before it past 5 MB.
-MAX_BATCH_BYTES = 2_500_000
-MAX_BATCH_ROWS = 1_000
 
 #: A row is not cut below this: what is left would say nothing.
 _LEAST_ROW_BYTES = 5_000

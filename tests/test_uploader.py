@@ -31,13 +31,14 @@ from stored import a_row, a_store, add, event_of, put, rows
 
 from pytest_braintrust import patience, service
 from pytest_braintrust.api import BraintrustClient, Timeouts
+from pytest_braintrust.api.calls import MAX_BATCH_BYTES
 from pytest_braintrust.api.retry import ONCE
 from pytest_braintrust.errors import Rejected
 from pytest_braintrust.service import Upload
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
-from pytest_braintrust.uploader import MAX_BATCH_BYTES, Sender
+from pytest_braintrust.uploader import Sender
 
 INSERT = r"/insert$"
 #: Creating the project, the experiment, and rows: all that a run needs.

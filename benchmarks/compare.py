@@ -24,9 +24,9 @@ import measure
 
 from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Place, Row, Run
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.store import changes
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 
 #: Rows in one transaction while the store is filled.

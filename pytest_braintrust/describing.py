@@ -16,11 +16,11 @@ from pytest_braintrust.clocks import now
 from pytest_braintrust.configured import INI_FILES
 from pytest_braintrust.editing import FAILURES, raised_at
 from pytest_braintrust.errors import ChildError
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.git import repo_info
 from pytest_braintrust.jsonable import plain_text
 from pytest_braintrust.scoring import Experiment
 from pytest_braintrust.settings import Connection, Settings
-from pytest_braintrust.store.changes import NewExperiment
 
 #: Finding the experiment waits for Braintrust, in the test that asks for its link.
 _FIND_SECONDS = 90.0

@@ -8,6 +8,7 @@ import platform
 import shlex
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -19,6 +20,27 @@ from pytest_braintrust.redacting import REDACTED
 #: Where a run says of which metrics more is better: what it was judged by is what it
 #: is judged by again, where its ini file is not at hand.
 HIGHER_IS_BETTER = "higher_is_better"
+
+
+@dataclass(frozen=True, slots=True)
+class NewExperiment:
+    """A run of one project, before its first row."""
+
+    id: str
+    #: What the experiments of a run have in common, whichever process adds them.
+    run_id: str
+    project: str
+    name: str
+    created_at: float
+    repo_info: Mapping[str, Any] | None
+    metadata: Mapping[str, Any]
+    api_url: str | None
+    #: The experiment that it is compared with: here, and on Braintrust.
+    base: str | None = None
+    base_remote_id: str | None = None
+    #: The dataset on Braintrust that its cases come from, where there is one.
+    dataset_id: str | None = None
+    dataset_version: str | None = None
 
 
 def run_metadata(

@@ -12,9 +12,10 @@ from threading import RLock
 
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.events import Row
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.ledger import WAIT_SECONDS, Ledger
 from pytest_braintrust.store import changes, reading, sessions
-from pytest_braintrust.store.changes import Change, NewExperiment
+from pytest_braintrust.store.changes import Change
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
 

@@ -41,10 +41,10 @@ from pytest_braintrust.errors import (
     StoreError,
     Unreachable,
 )
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.patience import Patience
 from pytest_braintrust.settings import DEFAULT_API_URL, Connection
 from pytest_braintrust.store import connection, reading, spool, writing
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.uploader import Sender

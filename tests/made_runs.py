@@ -11,10 +11,10 @@ from uuid import uuid4
 from stored import put
 
 from pytest_braintrust.events import Case, Ids, Place, Run, record
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import reading, sessions, writing
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession

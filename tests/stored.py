@@ -10,10 +10,11 @@ from uuid import uuid4
 
 from pytest_braintrust import events
 from pytest_braintrust.events import Case, Ids, Place, Run
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.store import changes, reading, sessions, writing
-from pytest_braintrust.store.changes import Change, NewExperiment
+from pytest_braintrust.store.changes import Change
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.store.sessions import NewSession

@@ -22,9 +22,9 @@ from fake_braintrust import FakeBraintrust
 from stored import a_row, a_store, rows
 
 from pytest_braintrust.events import Row
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.keeping import Keeper
 from pytest_braintrust.store import changes, reading, spool
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.sessions import NewSession
 

@@ -22,10 +22,10 @@ from conftest import XDIST, Ran, Suite
 from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust.errors import StoreBusy, StoreCorrupt, StoreError, StoreTooNew
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.keeping import Keeper
 from pytest_braintrust.opening import open_somewhere
 from pytest_braintrust.store import connection
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.schema import MIGRATIONS
 from pytest_braintrust.store.sessions import NewSession

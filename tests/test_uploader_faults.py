@@ -31,10 +31,10 @@ from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE
 from pytest_braintrust.errors import ApiError
 from pytest_braintrust.events import Case, Ids, Place, Row, Run
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields, checked
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import reading, writing
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store, open_store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.uploader import Sender

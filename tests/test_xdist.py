@@ -297,3 +297,15 @@ def test_tests_of_one_name_are_told_of(
     assert len(ran.rows()) == 2
     assert ran.out.count("2 tests share the node id test_same.py::test_recorded:") == 1
     assert "test_unrecorded" not in ran.out
+
+
+def test_workers_do_without_the_store(suite: Suite) -> None:
+    """A worker loads no part of the store: its rows leave with the reports."""
+    light = (
+        "import sys\n"
+        "def test_light(bt_score):\n"
+        "    names = {'filelock', 'pytest_braintrust.store.connection'}\n"
+        "    assert not names & {*sys.modules}\n"
+    )
+    ran = suite.with_plugins(XDIST).write(test_light=light).run("-n1")
+    assert ran.status == 0, ran.out

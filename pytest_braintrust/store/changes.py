@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pytest_braintrust.events import Row, seconds_text, with_teardown
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.jsonable import clean, decoded_start, dumps, quoted
 from pytest_braintrust.store import sessions
 from pytest_braintrust.store.sessions import NewSession
@@ -47,27 +48,6 @@ _DELETE = """
 DELETE FROM rows WHERE id = ?
     AND experiment = (SELECT number FROM experiments WHERE id = ?)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class NewExperiment:
-    """A run of one project, before its first row."""
-
-    id: str
-    #: What the experiments of a run have in common, whichever process adds them.
-    run_id: str
-    project: str
-    name: str
-    created_at: float
-    repo_info: Mapping[str, Any] | None
-    metadata: Mapping[str, Any]
-    api_url: str | None
-    #: The experiment that it is compared with: here, and on Braintrust.
-    base: str | None = None
-    base_remote_id: str | None = None
-    #: The dataset on Braintrust that its cases come from, where there is one.
-    dataset_id: str | None = None
-    dataset_version: str | None = None
 
 
 def insert(connection: sqlite3.Connection, new: NewExperiment) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.store import changes
-from pytest_braintrust.store.changes import NewExperiment
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment, experiment
 

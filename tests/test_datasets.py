@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +30,11 @@ from fake_braintrust import (
     truncated,
 )
 
+from pytest_braintrust import descriptors
 from pytest_braintrust.api import BraintrustClient
+from pytest_braintrust.datasets import download
+from pytest_braintrust.datasets.cache import Cache
+from pytest_braintrust.datasets.wanted import Wanted
 
 TEST = """\
 import pytest
@@ -207,6 +213,31 @@ def test_a_row_that_comes_in_a_newer_version_replaces_the_older_one(
     ran = suite.run()
     assert ids(ran) == sorted(f"id-{each}" for each in COUNTRIES)
     assert not any(each["metadata"].get("old") for each in ran.rows())
+
+
+def test_no_file_that_is_open_is_replaced(
+    server: FakeBraintrust,
+    client: BraintrustClient,
+    capitals: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows refuses that."""
+    replace, replaced = Path.replace, []
+
+    def as_windows(path: Path, target: Path) -> Path:
+        if descriptors.found([path, target]):
+            raise PermissionError(errno.EACCES, "used by another process", str(path))
+        replaced.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", as_windows)
+    server.faults.add(Fault(oldest_first, path="/btql", nth=1))
+    wanted = Wanted("geo/capitals", "geo")
+    entry = download.obtain(client, Cache(tmp_path), wanted)
+    assert entry.rows == len(COUNTRIES)
+    assert len(entry.path.read_bytes().splitlines()) == len(COUNTRIES)
+    assert len(replaced) == 1
 
 
 def oldest_first(exchange: Any) -> None:

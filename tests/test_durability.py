@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from conftest import Suite
 from fake_braintrust import FakeBraintrust
 from stored import a_row, a_store, rows
 
+from pytest_braintrust import descriptors
 from pytest_braintrust.events import Row
 from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.keeping import Keeper
@@ -332,6 +334,30 @@ def test_a_run_that_seems_dead_loses_no_row(
     run.settle()
     assert run.problem is None
     assert stored(run.store) == ["test_0", "test_1"]
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_system_that_removes_no_open_file_loses_no_row(
+    tmp_path: Path, run: Keeper, monkeypatch: pytest.MonkeyPatch, *, alive: bool
+) -> None:
+    """As Windows: the file of a run that lives stays, that of a dead one goes."""
+    monkeypatch.setattr(spool, "_WHILE_OPEN", False)
+    monkeypatch.setattr(spool, "_REMOVE", (remove_as_windows,))
+    run.keep("test_0", [a_row("test_0")], final=True, worker=None)
+    (path,) = files(run.store)
+    os.utime(path, (1.0, 1.0))
+    if not alive:
+        run._ledger._spool.close()
+    with closing(a_store(tmp_path)) as other:
+        spool.take_in_all(other)
+        assert stored(other) == ["test_0"]
+    assert path.exists() is alive
+
+
+def remove_as_windows(path: Path) -> None:
+    if descriptors.found([path]):
+        raise PermissionError(errno.EACCES, "used by another process", str(path))
+    path.unlink()
 
 
 def test_a_full_disk_loses_no_row_that_is_told_again(

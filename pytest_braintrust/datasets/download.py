@@ -161,8 +161,10 @@ class _Pull:
         )
         path = cache.rows_file(made)
         try:
-            with path.open("r+b") as file, closing(_Seen()) as seen:
-                rows = _write(lines, file, seen, limit, self.progress)
+            with closing(_Seen()) as seen:
+                with path.open("r+b") as file:
+                    rows = _write(lines, file, seen, limit, self.progress)
+                # Closed by then: Windows replaces no file that is open.
                 if seen.superseded:
                     _rewrite(path, seen)
         except sqlite3.Error as error:  # a disk that is full, mostly

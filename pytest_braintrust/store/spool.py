@@ -43,6 +43,8 @@ _LEFT_BEHIND_SECONDS = 86_400.0
 _OPEN, _WRITE = (os.open,), (os.write,)
 _FSTAT, _CUT, _SIZE = (os.fstat,), (os.ftruncate,), (os.path.getsize,)
 _OPEN_FILE, _REMOVE = (io.open,), (os.unlink,)
+#: Whether the system removes a file that somebody has open.
+_WHILE_OPEN = os.name == "posix"
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
@@ -226,12 +228,17 @@ def _remove_left_behind(store: Store, path: Path) -> None:
     """Remove a file whose run is dead, as it seems: one may live that slept for long.
 
     What such a run appends before the removal is read after it; what it appends after
-    the removal, it tells again in another file.
+    the removal, it tells again in another file. Windows removes no file that is open,
+    by us or by such a run.
     """
-    with store.transaction() as connection, _OPEN_FILE[0](path, "rb") as file:
-        file.seek(_taken(store, path))
-        _REMOVE[0](path)
-        changes.apply(connection, _read(file))
+    with store.transaction() as connection:
+        with _OPEN_FILE[0](path, "rb") as file:
+            file.seek(_taken(store, path))
+            if _WHILE_OPEN:
+                _REMOVE[0](path)
+            changes.apply(connection, _read(file))
+        if not _WHILE_OPEN:
+            _REMOVE[0](path)
         connection.execute("DELETE FROM spooled WHERE name = ?", (path.name,))
 
 

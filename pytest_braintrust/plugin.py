@@ -281,9 +281,9 @@ def bt_row(request: pytest.FixtureRequest) -> DatasetRow:
 def bt_score() -> BtScore:
     """Record input, output and scores of this test: `bt_score(output=…, scores=…)`."""
     # Of the module: a package is asked for its modules anew at each import.
-    from pytest_braintrust.scoring import for_running  # noqa: PLC0415 - when used
+    from pytest_braintrust.scoring import current  # noqa: PLC0415 - when used
 
-    return for_running()
+    return current()
 
 
 @pytest.fixture

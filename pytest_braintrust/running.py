@@ -16,7 +16,7 @@ from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.recorder import Recording
 from pytest_braintrust.relay import Payload
-from pytest_braintrust.scoring import RUNNING, Running
+from pytest_braintrust.scoring import Running, begun
 
 # In a tuple, because freezegun replaces what it finds by name in modules.
 _CLOCK = (time.perf_counter,)
@@ -104,13 +104,12 @@ class Recorder:
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
         running = self._running = Running(item, self._record)
-        token = RUNNING.set(running)
-        if cases.is_recorded(item, record_all=self._rules.record_all):
-            running.asked()
         try:
-            return (yield)
+            with begun(running):
+                if cases.is_recorded(item, record_all=self._rules.record_all):
+                    running.asked()
+                return (yield)
         finally:
-            RUNNING.reset(token)
             # They hold what the test raised, which holds the frames that hold them.
             running.steps.clear()
             recording = running.recording

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -45,7 +47,7 @@ FINDER = pytest.StashKey[Callable[["str | None"], Experiment]]()
 FindExperiment: TypeAlias = Callable[[], "Experiment | None"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Running:
     """The test that is running, and its recording once it has asked for one.
 
@@ -62,6 +64,8 @@ class Running:
     steps: list[tuple[Callable[..., object], tuple[object, ...]]] = field(
         default_factory=list
     )
+    #: Held while that changes: several threads of a test may ask at once.
+    lock: RLock = field(default_factory=RLock)
 
     def went(self, step: Callable[..., object], *told: object) -> None:
         """Tell the recording of a step, now or when there is one.
@@ -70,16 +74,18 @@ class Running:
             step: A method of `Recording`.
             told: What it is called with.
         """
-        if self.recording is None:
-            self.steps.append((step, told))
-        else:
-            step(self.recording, *told)
+        with self.lock:
+            if self.recording is None:
+                self.steps.append((step, told))
+                return
+        step(self.recording, *told)
 
     def asked(self) -> Recording:
         """The recording, made now if the test had not asked for one before."""
-        if self.recording is None:
-            self.recording = self.record(self)
-        return self.recording
+        with self.lock:
+            if self.recording is None:
+                self.recording = self.record(self)
+            return self.recording
 
     def find_experiment(self) -> Experiment:
         """The experiment that its row goes to."""
@@ -89,23 +95,61 @@ class Running:
 
 # A fixture that knows its test by asking for `request` would cost every test a tenth
 # of what pytest itself does for it (seen with pytest 9.2).
-RUNNING: ContextVar[Running | None] = ContextVar("braintrust_running", default=None)
+_IN_CONTEXT: ContextVar[Running | None] = ContextVar("braintrust_running", default=None)
+
+#: The tests that are running, in a list for each run of pytest within another one's
+#: test. A thread of a pool has no context; the event loop of a module or of anyio has
+#: that of the test which was first, and it runs the others too.
+_RUNS: list[list[Running]] = [[]]
 
 
 def apart() -> Callable[[], None]:
     """Let no test be running from here on; answers what brings the one back that was."""
-    token = RUNNING.set(None)
-    return lambda: RUNNING.reset(token)
+    token, run = _IN_CONTEXT.set(None), list[Running]()
+    _RUNS.append(run)
+
+    def back() -> None:
+        # By identity: all of them are alike where nothing runs.
+        _RUNS[:] = [each for each in _RUNS if each is not run]
+        _IN_CONTEXT.reset(token)
+
+    return back
 
 
-def for_running() -> BtScore:
-    """What the fixture gives to a test; one that keeps nothing where none is kept."""
+@contextmanager
+def begun(running: Running) -> Iterator[None]:
+    """Let a test be the one that is running, for the length of the block."""
+    token, run = _IN_CONTEXT.set(running), _RUNS[-1]
+    run.append(running)
+    try:
+        yield
+    finally:
+        run.remove(running)
+        _IN_CONTEXT.reset(token)
+
+
+def _running() -> Running | None:
+    """The test that is running, asked from whatever thread or task."""
+    running, run = _IN_CONTEXT.get(), _RUNS[-1]
+    if running in run:
+        return running
+    # Of several, as of a plugin that runs tests in threads, it might be any.
+    return run[0] if len(run) == 1 else None
+
+
+def current() -> BtScore:
+    """What the fixture `bt_score` is in the test that is running now.
+
+    For code that a test calls and that has no fixture: a judge, a wrapped client.
+    It may be asked in any function, thread or task, but not in another process. Where
+    no test is running, or none is recorded, it checks the same calls and keeps nothing.
+    """
     return BtScore(*parts_for_running())
 
 
 def parts_for_running() -> tuple[Recording | None, FindExperiment]:
     """The recording of the test and what finds its experiment, where it is recorded."""
-    running = RUNNING.get()
+    running = _running()
     if running is None:
         return None, _no_experiment
     return running.asked(), running.find_experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -222,3 +223,104 @@ def test_repetitions_are_trials_of_one_case(suite: Suite, how: list[str]) -> Non
     assert ran.honest() == {"passed": 3}
     assert [each["input"] for each in ran.rows()] == [{"city": "Rome"}] * 3
     assert len({nodeid(each) for each in ran.rows()}) == 1
+
+
+DEEP = """\
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import pytest
+from pytest_braintrust.scoring import current
+
+POOL = ThreadPoolExecutor(2)
+pytestmark = pytest.mark.parametrize("n", range(3))
+
+def judge(n):
+    current()(metadata={f"{n}": n}, scores={"judged": 1})
+
+def ask(n):
+    with current().row(f"part {n}") as row:
+        row(output=n, scores={"judged": 0})
+
+def test_called(bt_score, n): judge(n)
+def test_alone(n): judge(n)
+def test_rows(n): list(map(ask, range(2)))
+
+def test_in_a_pool(n):
+    together = Barrier(2)
+    def both(_):
+        together.wait()
+        judge(n)
+    list(POOL.map(both, range(2)))
+
+@pytest.fixture(scope="module")
+def anyio_backend(): return "asyncio"
+
+@pytest.fixture(scope="module")
+async def model(anyio_backend): return "small"
+
+@pytest.mark.anyio
+async def test_in_a_loop_of_all(model, n):
+    async def one(): judge(n)
+    await asyncio.gather(one(), asyncio.to_thread(judge, n))
+    await asyncio.get_running_loop().run_in_executor(POOL, ask, n)
+
+@pytest.mark.anyio
+async def test_late(model, request, n):
+    request.getfixturevalue("bt_score")(metadata={f"{n}": n}, scores={"judged": 1})
+
+def test_nothing(n): pass
+"""
+
+
+def test_code_without_the_fixture_logs_for_the_test_that_is_running(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """Deep in calls, pools and tasks, also where one loop runs all tests."""
+    suite.with_plugins("anyio.pytest_plugin").write(test_deep=DEEP)
+    ran = suite.run_both(*plugin_args)
+    ran.honest()
+    assert ran.status == 0, ran.out
+    names = ("called", "alone", "in_a_pool", "in_a_loop_of_all", "late")
+    for name in names:
+        for n in range(3):
+            (row,) = [each for each in ran.rows() if is_of(each, f"test_{name}", n)]
+            assert row["scores"] == {"judged": 1, "pass": 1}
+            assert {key for key in row["metadata"] if key.isdigit()} == {str(n)}
+    assert len(ran.rows()) == len(names) * 3 + 3 * 3 + 3
+    assert not [each for each in ran.rows() if "test_nothing" in nodeid(each)]
+
+
+def is_of(row: Mapping[str, Any], test: str, n: int) -> bool:
+    """Whether it is the own row of a test's case, whatever else is in its name."""
+    told = nodeid(row).split("::")[1]
+    own = not row["metadata"]["pytest"].get("row")
+    return own and told.startswith(f"{test}[") and str(n) in told
+
+
+NESTED = """\
+import pytest
+from pytest_braintrust.scoring import current
+pytest_plugins = "pytester"
+
+def test_outer(bt_score, pytester):
+    pytester.makepyfile(
+        "import threading\\n"
+        "from pytest_braintrust.scoring import current\\n"
+        "def say(): current()(output='inner')\\n"
+        "def test_inner():\\n"
+        "    say()\\n"
+        "    thread = threading.Thread(target=say)\\n"
+        "    thread.start(); thread.join()\\n"
+    )
+    assert pytester.inline_run("-p", "pytest_braintrust.plugin").ret == 0
+    current()(scores={"outer": 1})
+"""
+
+
+def test_a_run_within_a_test_does_not_log_for_it(suite: Suite) -> None:
+    """Nor do the threads of its tests; after it the outer test is there again."""
+    ran = suite.write(test_nested=NESTED).run()
+    (row,) = ran.rows()
+    assert row["output"] is None
+    assert row["scores"] == {"outer": 1, "pass": 1}

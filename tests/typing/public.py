@@ -16,7 +16,7 @@ import pytest
 from typing_extensions import assert_type
 
 from pytest_braintrust.plugin import Hooks
-from pytest_braintrust.scoring import BtScore, Experiment
+from pytest_braintrust.scoring import BtScore, Experiment, current
 from pytest_braintrust.span import Span
 
 
@@ -37,6 +37,7 @@ def test_values(bt_score: BtScore) -> None:
     bt_score(tags="one")
     bt_score(tags=("one", "two"))
     bt_score(scores={"a": Fraction(1, 2), "b": Decimal("0.5")})
+    assert_type(current(), BtScore)
     answer = bt_score(output=1)  # type: ignore[func-returns-value]
     assert answer is None
 

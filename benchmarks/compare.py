@@ -23,7 +23,7 @@ from uuid import uuid4
 import measure
 
 from pytest_braintrust import events
-from pytest_braintrust.events import Case, Ids, Place, Row, Run
+from pytest_braintrust.events import Attempt, Case, Ids, Place, Row
 from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.store import changes
@@ -95,8 +95,8 @@ def _row(place: int, chance: random.Random) -> Row:
     said = Fields(output=f"{chance.random():.17f}" * 100)
     said.input = {"number": place}
     said.scores.update(exact=float(chance.random() < 0.7), tone=chance.random())
-    run = Run("passed", 1.0, 1.0 + chance.random(), {"call": 0.5})
-    return events.record(case, Ids(), said, run)
+    attempt = Attempt("passed", 1.0, 1.0 + chance.random(), {"call": 0.5})
+    return events.record(case, Ids(), said, attempt)
 
 
 def _theirs(directory: Path, tests: int) -> Sequence[str]:

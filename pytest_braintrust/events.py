@@ -49,8 +49,8 @@ _VARIANTS = {
     digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")
 }
 
-#: The fact of a test's own row that only tells how the test ended: what there was to
-#: say, the test said of its further rows.
+#: The fact of a test's own row that tells how the test ended and nothing else, as the
+#: test logged to its further rows alone.
 SILENT = "silent"
 
 #: Under what name metadata called "pytest" are kept, which is the plugin's own.
@@ -142,8 +142,8 @@ def _uuid4(some: str) -> str:
     return f"{some[:8]}-{some[8:12]}-4{some[13:16]}-{variant}{some[17:20]}-{some[20:]}"
 
 
-class Run(NamedTuple):
-    """What one attempt at a test came to."""
+class Attempt(NamedTuple):
+    """What one attempt at a test came to, or one row of it."""
 
     outcome: Outcome
     start: float
@@ -151,8 +151,9 @@ class Run(NamedTuple):
     durations: dict[str, float]
     error: str | None = None
     worker: str | None = None
-    attempts: tuple[dict[str, Json], ...] = ()
-    #: It only tells how the test ended, which said all of its further rows.
+    #: The attempts before it, as the row keeps them.
+    earlier: tuple[dict[str, Json], ...] = ()
+    #: As `SILENT`.
     silent: bool = False
 
 
@@ -182,14 +183,14 @@ class Row(Columns):
     project: str | None
 
 
-def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
+def record(case: Case, ids: Ids, said: Fields, attempt: Attempt, part: str = "") -> Row:
     """Make one row of a test.
 
     Args:
         case: The test.
         ids: The row's own.
         said: What the test said of it.
-        run: What came of it.
+        attempt: What came of it.
         part: Its name, where it is one that the test opened beside its own.
     """
     fields = said.over(case.given)
@@ -198,19 +199,20 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
     # function, and what the store is asked by is in the event too.
     given = _input(case, said, fields, part)
     asked = dumps(given)
-    scores = dumps(cast("Json", scores_of(fields, run.outcome)))
-    start, end = seconds_text(run.start), seconds_text(run.end)
+    scores = dumps(cast("Json", scores_of(fields, attempt.outcome)))
+    start, end = seconds_text(attempt.start), seconds_text(attempt.end)
     metrics = f'{{"start":{start},"end":{end}}}'
-    amounts = f'{{"duration":{seconds_text(run.end - run.start)}}}'
+    amounts = f'{{"duration":{seconds_text(attempt.end - attempt.start)}}}'
     if fields.metrics:
         told = {**json.loads(metrics), **fields.metrics}
         metrics, amounts = dumps(told), dumps(amounts_of(told))
-    error = run.error
+    error = attempt.error
     if isinstance(fields.error, str):
         error = f"{fields.error}\n\n{error}" if error else fields.error
     name = f"{case.name} {part}" if part else case.name
     origin = f'"origin":{dumps(fields.origin)},' if fields.origin else ""
     metadata = f"{dumps(_metadata(fields))[1:-1]}," if fields.metadata else ""
+    facts = f"{place.facts},{_facts(case, attempt, part)}"
     text = (
         f'{{"id":"{ids.row}","span_id":"{ids.span}","root_span_id":"{ids.span}",'
         f'"span_parents":[],"created":"{_moment(start)}","input":{asked},'
@@ -219,7 +221,7 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
         f'"tags":{dumps([*fields.tags]) if fields.tags else "[]"},"metrics":{metrics},'
         f'"context":{place.context},{origin}'
         f'"span_attributes":{{"name":{quoted(name)},"type":"eval"}},'
-        f'"metadata":{{{metadata}"pytest":{{{place.facts},{_facts(case, run, part)}}}}}}}'
+        f'"metadata":{{{metadata}"pytest":{{{facts}}}}}}}'
     )
     if len(text) > MAX_FIELD_BYTES:
         return encode(json.loads(text), part=part, project=place.project)
@@ -227,7 +229,7 @@ def record(case: Case, ids: Ids, said: Fields, run: Run, part: str = "") -> Row:
         "id": ids.row,
         "nodeid": case.nodeid,
         "part": part,
-        "outcome": run.outcome,
+        "outcome": attempt.outcome,
         "scores": scores,
         "metrics": amounts,
         # A mapping of one name is in order.
@@ -304,28 +306,29 @@ def _metadata(fields: Fields) -> dict[str, Json]:
     return kept
 
 
-def _facts(case: Case, run: Run, part: str) -> str:
+def _facts(case: Case, attempt: Attempt, part: str) -> str:
     """What the plugin itself says of a row, the durations last."""
     param_id = "null" if case.param_id is None else quoted(case.param_id)
-    worker = "null" if run.worker is None else quoted(run.worker)
+    worker = "null" if attempt.worker is None else quoted(attempt.worker)
     more: dict[str, Json] = {}
     if part:
         more["row"] = part
-    if run.silent:
+    if attempt.silent:
         more[SILENT] = True
     if case.trial is not None:
         more[TRIAL] = case.trial
         # What pytest runs it by.
         more[TRIAL_NODEID] = short_name(case.item_id)
-    if run.attempts:
-        more["attempts"] = [*run.attempts]
+    if attempt.earlier:
+        more["attempts"] = [*attempt.earlier]
     rest = f"{dumps(more)[1:-1]}," if more else ""
     durations = ",".join(
-        [f'"{name}":{seconds_text(each)}' for name, each in run.durations.items()]
+        [f'"{name}":{seconds_text(each)}' for name, each in attempt.durations.items()]
     )
     return (
         f'"nodeid":{quoted(case.nodeid)},"param_id":{param_id},'
-        f'"outcome":"{run.outcome}","worker":{worker},{rest}"durations":{{{durations}}}'
+        f'"outcome":"{attempt.outcome}","worker":{worker},'
+        f'{rest}"durations":{{{durations}}}'
     )
 
 
@@ -486,5 +489,5 @@ def unknown(nodeid: str, now: float, worker: str | None) -> Row:
         given=Fields(),
         param_id=short_name(param_id[:-1]) if bracket else None,
     )
-    run = Run("errored", now, now, durations={}, worker=worker)
-    return record(case, Ids(), Fields(), run)
+    attempt = Attempt("errored", now, now, durations={}, worker=worker)
+    return record(case, Ids(), Fields(), attempt)

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_braintrust import events
 from pytest_braintrust.clocks import now
-from pytest_braintrust.events import Case, Ids, Row, Run
+from pytest_braintrust.events import Attempt, Case, Ids, Row
 from pytest_braintrust.fields import NOTHING, Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
@@ -127,7 +127,7 @@ class Recording:
         """Start the first attempt, or set the one before aside as an attempt."""
         with self.lock:
             if self.started:
-                self.attempts = (*self.attempts, self._attempt())
+                self.attempts = (*self.attempts, self._set_aside())
                 self.said, self.raised, self.end = NOTHING, None, None
                 self._earlier = {part.name: part.ids for part in self.parts}
                 self.parts = self.failed_inside = ()
@@ -253,18 +253,18 @@ class Recording:
     def _own_row(self, outcome: Outcome, *, silent: bool) -> Row:
         passed = outcome in {"passed", "xpassed"}
         error = None if passed else self._failure_text()
-        run = self._run(outcome, self.start, self.end, error)
+        attempt = self._attempt(outcome, self.start, self.end, error)
         if silent:
-            run = run._replace(silent=True)
-        return events.record(self.case, self.ids, self.said, run)
+            attempt = attempt._replace(silent=True)
+        return events.record(self.case, self.ids, self.said, attempt)
 
     def _part_rows(self, outcome: Outcome) -> Iterator[Row]:
         for part in self.parts:
             own = self._part_outcome(part, outcome)
             if own not in UNMEASURED or part.said:
                 error = self._part_error(part, own)
-                run = self._run(own, part.start, part.end, error)
-                yield events.record(self.case, part.ids, part.said, run, part.name)
+                attempt = self._attempt(own, part.start, part.end, error)
+                yield events.record(self.case, part.ids, part.said, attempt, part.name)
 
     def _part_outcome(self, part: Part, test: Outcome) -> Outcome:
         """The row's own outcome: its block's, where the test's body was measured."""
@@ -288,10 +288,10 @@ class Recording:
         # The test caught it, so that no report tells of it.
         return plain_text(_traceback_text(part.raised, part.trace))
 
-    def _run(
+    def _attempt(
         self, outcome: Outcome, start: float, end: float | None, error: str | None
-    ) -> Run:
-        return Run(
+    ) -> Attempt:
+        return Attempt(
             outcome=outcome,
             start=start,
             # A clock may be set back while a test runs.
@@ -299,7 +299,7 @@ class Recording:
             durations={name: each.duration for name, each in self.phases.items()},
             error=error,
             worker=self.worker,
-            attempts=self.attempts,
+            earlier=self.attempts,
         )
 
     def _failure_text(self) -> str | None:
@@ -315,7 +315,8 @@ class Recording:
             texts.append(CUT_OFF)
         return plain_text("\n\n".join(texts)) or None
 
-    def _attempt(self) -> dict[str, Json]:
+    def _set_aside(self) -> dict[str, Json]:
+        """The attempt so far, as the rows of the next ones keep it."""
         outcome = self.outcome
         error = self._failure_text() or ""
         scores = events.scores_of(self.said.over(self.case.given), outcome)

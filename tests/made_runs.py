@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from stored import put
 
-from pytest_braintrust.events import Case, Ids, Place, Run, record
+from pytest_braintrust.events import Attempt, Case, Ids, Place, record
 from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
@@ -88,5 +88,5 @@ def _row(told: Told, at: float) -> Any:
     said = Fields(output=told.output, scores=dict(told.scores))
     said.metrics.update(told.metrics)
     said.input = {"n": told.name} if told.input is None else told.input
-    run = Run(told.outcome, at, at + told.seconds, {}, error=told.error)
-    return record(case, Ids(), said, run, told.part)
+    attempt = Attempt(told.outcome, at, at + told.seconds, {}, error=told.error)
+    return record(case, Ids(), said, attempt, told.part)

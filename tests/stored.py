@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from pytest_braintrust import events
-from pytest_braintrust.events import Case, Ids, Place, Run
+from pytest_braintrust.events import Attempt, Case, Ids, Place
 from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields
 from pytest_braintrust.outcomes import Outcome
@@ -34,8 +34,8 @@ def a_row(
     said.output = value if value is not None else name.upper()  # type: ignore[assignment]
     place = Place.of(file="test_a.py", function=name, line=1)
     case = Case(f"test_a.py::{name}", name, place, Fields())
-    run = Run(outcome, 1_000.0, 1_001.0, durations={"call": 1.0}, error=error)
-    return events.record(case, Ids(), said, run)
+    attempt = Attempt(outcome, 1_000.0, 1_001.0, durations={"call": 1.0}, error=error)
+    return events.record(case, Ids(), said, attempt)
 
 
 def rows(count: int) -> list[events.Row]:

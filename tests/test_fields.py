@@ -16,7 +16,7 @@ from conftest import Suite, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_braintrust.events import Case, Ids, Place, Row, Run, amounts_of, record
+from pytest_braintrust.events import Attempt, Case, Ids, Place, Row, amounts_of, record
 from pytest_braintrust.fields import UNSET, Fields, checked
 
 
@@ -86,9 +86,9 @@ def test_what_rows_share_is_not_changed_by_one_of_them() -> None:
     """A marker's metadata stands in every row, attempt and event of its tests."""
     place = Place.of(file="a", function="a", line=1)
     case = Case("a", "a", place, checked(metadata={"setup": {"name": "a"}}))
-    run = Run("passed", 1.0, 2.0, {})
-    first = record(case, Ids(), checked(metadata={"setup": {"size": 1}}), run)
-    second = record(case, Ids(), checked(metadata={"setup": {"name": "b"}}), run)
+    attempt = Attempt("passed", 1.0, 2.0, {})
+    first = record(case, Ids(), checked(metadata={"setup": {"size": 1}}), attempt)
+    second = record(case, Ids(), checked(metadata={"setup": {"name": "b"}}), attempt)
     assert setup_of(first) == {"name": "a", "size": 1}
     assert setup_of(second) == {"name": "b"}
     assert case.given.metadata == {"setup": {"name": "a"}}

@@ -30,7 +30,7 @@ from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.retry import ONCE
 from pytest_braintrust.errors import ApiError
-from pytest_braintrust.events import Case, Ids, Place, Row, Run
+from pytest_braintrust.events import Attempt, Case, Ids, Place, Row
 from pytest_braintrust.facts import NewExperiment
 from pytest_braintrust.fields import Fields, checked
 from pytest_braintrust.settings import Connection
@@ -75,9 +75,9 @@ def recorded(number: int, size: int) -> Row:
     """A row of one test, with an output of that size."""
     place = Place.of(file="test_a.py", function="test", line=1)
     case = Case(f"test_a.py::test[{number}]", "test", place, Fields())
-    run = Run("passed", 1.0, 2.0, durations={"call": 1.0})
+    attempt = Attempt("passed", 1.0, 2.0, durations={"call": 1.0})
     said = checked(output="x" * size, scores={"exact": number % 2})
-    return events.record(case, Ids(), said, run)
+    return events.record(case, Ids(), said, attempt)
 
 
 def experiment(store: Store) -> StoredExperiment:

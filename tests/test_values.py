@@ -27,11 +27,11 @@ from pytest_braintrust.events import (
     MAX_FIELD_BYTES,
     MAX_FIELDS_BYTES,
     MAX_OTHER_BYTES,
+    Attempt,
     Case,
     Ids,
     Place,
     Row,
-    Run,
     record,
 )
 from pytest_braintrust.fields import Fields, checked
@@ -48,7 +48,7 @@ WIRE_LIMIT = 6_000_000
 
 PLACE = Place.of(file="test_a.py", function="test_a", line=1)
 CASE = Case("test_a.py::test_a", "test_a", PLACE, Fields())
-PASSED = Run("passed", start=1.0, end=2.0, durations={"call": 1.0})
+PASSED = Attempt("passed", start=1.0, end=2.0, durations={"call": 1.0})
 
 thorough = settings(
     deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
@@ -339,8 +339,8 @@ def test_any_row_fits_in_a_request(
         metrics=dict.fromkeys(map(str, range(count)), 7),
     )
     attempt: Any = {"outcome": "failed", "scores": {}, "error": "e" * 4_000}
-    run = Run("passed", 1.0, 2.0, {"call": 1.0}, attempts=(attempt,) * 400)
-    row = record(CASE, Ids(), said, run)
+    last = Attempt("passed", 1.0, 2.0, {"call": 1.0}, earlier=(attempt,) * 400)
+    row = record(CASE, Ids(), said, last)
     event = json.loads(row["event"])
     assert len(row["event"]) < MAX_FIELDS_BYTES + 1_000_000 < WIRE_LIMIT
     facts = event["metadata"]["pytest"]

@@ -54,10 +54,10 @@ class Cases:
     def case_of(self, item: pytest.Item) -> Case:
         """Describe a test by its place, markers and parameters."""
         shared = self._shared_of(item)
-        item_id, name = clean_nodeid(item), plain_text(item.name)
+        own, name = item_id(item), plain_text(item.name)
         callspec = getattr(item, "callspec", None)
         param_id, trial = trial_of(callspec)
-        nodeid = item_id
+        nodeid = own
         if trial is not None:
             nodeid = _without_trial(nodeid, param_id)
             name = _without_trial(name, param_id)
@@ -67,7 +67,7 @@ class Cases:
             shared.place,
             shared.given if callspec is None else _told(callspec.params, shared.given),
             None if param_id is None else short_name(plain_text(param_id)),
-            item_id,
+            own,
             trial,
         )
 
@@ -97,8 +97,8 @@ def _place(item: pytest.Item, function: str) -> Place:
     )
 
 
-def clean_nodeid(item: pytest.Item) -> str:
-    """The node id without the `@group` that pytest-xdist adds for loadgroup."""
+def item_id(item: pytest.Item) -> str:
+    """An item's node id, without the `@group` that pytest-xdist adds for loadgroup."""
     nodeid = item.nodeid
     if "@" in nodeid and item.config.getoption("loadgroup", default=False):
         names = {_group_name(mark) for mark in item.iter_markers("xdist_group")}
@@ -106,11 +106,24 @@ def clean_nodeid(item: pytest.Item) -> str:
     return plain_text(nodeid)
 
 
+def without_group(nodeid: str) -> str:
+    """The same from the text alone, where only a worker has the item."""
+    path, _, name = nodeid.rpartition("::")
+    if name.rfind("@") > name.rfind("]"):
+        name = name[: name.rfind("@")]
+    return plain_text(f"{path}::{name}" if path else name)
+
+
 def case_id(item: pytest.Item) -> str:
     """The node id of the test that an item is a trial of: what its row is known by."""
     param_id, trial = trial_of(getattr(item, "callspec", None))
-    nodeid = clean_nodeid(item)
+    nodeid = item_id(item)
     return short_name(nodeid if trial is None else _without_trial(nodeid, param_id))
+
+
+def case_id_of(nodeid: str) -> str:
+    """The same from the text of the item's node id alone."""
+    return short_name(split(plain_text(nodeid))[0])
 
 
 def _without_trial(name: str, param_id: str | None) -> str:
@@ -121,23 +134,10 @@ def _without_trial(name: str, param_id: str | None) -> str:
 def shared_ids(items: Iterable[pytest.Item], *, record_all: bool) -> list[str]:
     """The node ids that several recorded tests have, each as often as it is."""
     recorded = [
-        clean_nodeid(item) for item in items if is_recorded(item, record_all=record_all)
+        item_id(item) for item in items if is_recorded(item, record_all=record_all)
     ]
     counts = Counter(recorded)
     return [each for each in recorded if counts[each] > 1]
-
-
-def without_group(nodeid: str) -> str:
-    """The same from the text alone, where only a worker ever had the item."""
-    path, _, name = nodeid.rpartition("::")
-    if name.rfind("@") > name.rfind("]"):
-        name = name[: name.rfind("@")]
-    return plain_text(f"{path}::{name}" if path else name)
-
-
-def test_of(nodeid: str) -> str:
-    """What the row of a test is known by, from the text of an item's node id alone."""
-    return short_name(split(plain_text(nodeid))[0])
 
 
 def marker_faults(items: Iterable[object]) -> Iterator[str]:

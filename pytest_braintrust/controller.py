@@ -146,7 +146,7 @@ class Controller:
     ) -> None:
         shared = self._intake.collected_by_worker(node.gateway.id, ids)
         self._teller.note_shared_ids(shared)
-        self._choose_again(self._intake.tests_of(ids))
+        self._choose_again(self._intake.case_ids(ids))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:

@@ -63,9 +63,9 @@ class Intake:
         shared = Journal.of(self._journals, worker).read_shared()
         return [self._clean(each) for each in ids] if shared is None else shared
 
-    def tests_of(self, ids: Iterable[str]) -> set[str]:
-        """The tests whose node ids a worker told: what their rows are known by."""
-        return {cases.test_of(self._clean(each)) for each in ids}
+    def case_ids(self, ids: Iterable[str]) -> set[str]:
+        """The case ids of tests, of which a worker told the node ids."""
+        return {cases.case_id_of(self._clean(each)) for each in ids}
 
     def report(self, report: pytest.TestReport, payload: Payload | None) -> None:
         """Take in a report, and what our recorder had put on it."""
@@ -133,7 +133,7 @@ class Intake:
             or any(
                 cases.is_recorded(item, record_all=False)
                 for item in items
-                if cases.clean_nodeid(item) == nodeid
+                if cases.item_id(item) == nodeid
             )
         )
 

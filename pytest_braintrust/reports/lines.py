@@ -66,7 +66,7 @@ def safe(line: Line) -> Line:
 
 
 def short(text: str) -> str:
-    """The same, and not longer than somebody would read."""
+    """Foreign text, safe to print and not longer than somebody would read."""
     return fitted(plain(text), _LONGEST_TEXT)
 
 

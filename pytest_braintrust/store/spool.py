@@ -194,7 +194,7 @@ def _files(store: Store) -> list[Path]:
 
 
 def take_in_left(store: Store) -> None:
-    """Do the same where that can be done now; otherwise a later one does."""
+    """Do what `take_in_all` does, if it can be done now; otherwise a later one does."""
     with suppress(StoreError):
         take_in_all(store)
 

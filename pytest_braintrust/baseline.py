@@ -54,11 +54,6 @@ class Baseline:
     #: Which run was meant first, and why it is none; "" where it is that one.
     note: str = ""
 
-    @property
-    def name(self) -> str:
-        """What it is called where people look it up."""
-        return self.experiment.remote_name or self.experiment.name
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -133,7 +128,7 @@ def find(
     past = [
         Past(
             naming.candidate(each),
-            dirty=bool((each.repo_info or {}).get("dirty")),
+            dirty=each.dirty,
             fit=each.fit and covers(each.metadata.get(KEY), subject.selection),
             why_not=_unusable(each, subject),
         )
@@ -155,11 +150,11 @@ def _before(
     subject: Subject,
 ) -> Iterator[Picked[StoredExperiment]]:
     """The runs from before one that was picked, which the same rule would pick."""
-    info = picked.thing.repo_info or {}
+    run = picked.thing
     if picked.how != "ancestor":
-        return in_turn(past, replace(subject, branch=info.get("branch")), "previous")
+        return in_turn(past, replace(subject, branch=run.branch), "previous")
     # What was merged since has tests that it need not have had.
-    return in_turn(past, replace(subject, commit=info.get("commit")), "ancestor")
+    return in_turn(past, replace(subject, commit=run.commit), "ancestor")
 
 
 def _fuller(
@@ -231,12 +226,11 @@ def of_stored(
     had = run.base and reading.find_experiment(store, run.base)
     if asked is None and had:
         return Baseline(had, "stored")
-    info = run.repo_info or {}
     subject = Subject(
         project=run.project,
-        branch=info.get("branch"),
+        branch=run.branch,
         root=root,
-        commit=info.get("commit"),
+        commit=run.commit,
         started_at=run.created_at,
         run_id=run.run_id,
         selection=run.metadata.get(KEY),

@@ -87,14 +87,13 @@ def newest_first(store: Store, *, project: str | None = None) -> list[StoredExpe
 
 def candidate(each: StoredExperiment) -> Candidate[StoredExperiment]:
     """What an experiment of the store may be called by."""
-    info = each.repo_info or {}
     return Candidate(
         thing=each,
         project=each.project,
         names=tuple(filter(None, (each.name, each.remote_name))),
         ids=tuple(filter(None, (each.id, each.remote_id))),
-        branch=info.get("branch"),
-        commit=info.get("commit"),
+        branch=each.branch,
+        commit=each.commit,
         run=each.run_id,
     )
 

@@ -46,7 +46,7 @@ def remote_experiment(
     with locked(store.directory, f"create-{experiment.id}"):
         known = reading.experiment(store, experiment.id)
         if known.remote_id is not None and known.project_id is not None:
-            name = known.remote_name or known.name
+            name = known.shown_name
             return Remote(known.project_id, known.remote_id, name, known.url)
         remote = create_remote(
             client,

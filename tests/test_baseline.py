@@ -71,7 +71,7 @@ class Repository:
         named = frozenset(each.nodeid for each in tests)
         subject = Subject("p", info.get("branch"), self.root, tests=named)
         found = baseline.find(self.store, subject, asked, folder=self.root)
-        return None if found is None else (found.name, found.how)
+        return None if found is None else (found.experiment.shown_name, found.how)
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ def test_a_place_in_time_is_the_same_run_everywhere(repo: Repository) -> None:
         return run
 
     assert found("latest~2").experiment == reading.experiment(repo.store, failed.id)
-    assert found("main~2").name == "failed"
+    assert found("main~2").experiment.name == "failed"
     assert found("nightly~1").experiment.id == held.id
     assert found("main").experiment.id == held.id
     assert found("nightly").experiment.id == held.id
@@ -365,7 +365,7 @@ def test_a_place_in_time_is_the_same_run_everywhere(repo: Repository) -> None:
         found("latest~1")
     with pytest.raises(BaselineError, match=r"it began after .*, or say previous"):
         found("latest~0")
-    assert found("latest").name == "failed"
+    assert found("latest").experiment.name == "failed"
     assert repo.find("latest") == repo.find("p/latest") == ("looked at", "name")
     with pytest.raises(BaselineError, match=r"it did not run all .*, or say previous"):
         repo.find("latest~0")

@@ -30,7 +30,7 @@ def chosen(store: Store, given: argparse.Namespace) -> list[StoredExperiment]:
     return [
         each
         for each in newest_first(store, project=given.project)
-        if given.branch in {None, (each.repo_info or {}).get("branch")}
+        if given.branch in {None, each.branch}
     ]
 
 

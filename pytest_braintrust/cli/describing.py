@@ -18,13 +18,12 @@ CUT_SHORT = "cut short"
 def as_plain(store: Store, each: StoredExperiment) -> dict[str, Any]:
     """Everything of an experiment but its rows; names are only ever added to it."""
     counts = reading.row_counts(store, each.number)
-    info = each.repo_info or {}
     return {
         "id": each.id,
         "project": each.project,
-        "name": name_of(each),
-        "branch": info.get("branch"),
-        "commit": info.get("commit"),
+        "name": each.shown_name,
+        "branch": each.branch,
+        "commit": each.commit,
         "created_at": _iso(each.created_at),
         "finished_at": None if each.finished_at is None else _iso(each.finished_at),
         "exit_status": each.exit_status,
@@ -47,14 +46,9 @@ def as_plain(store: Store, each: StoredExperiment) -> dict[str, Any]:
     }
 
 
-def name_of(each: StoredExperiment) -> str:
-    """What it is called: on Braintrust, where it is there."""
-    return each.remote_name or each.name
-
-
 def called(each: StoredExperiment) -> str:
     """Its project and name."""
-    return f"{each.project}/{name_of(each)}"
+    return f"{each.project}/{each.shown_name}"
 
 
 def rows_text(counts: RowCounts) -> str:

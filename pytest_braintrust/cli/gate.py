@@ -116,7 +116,7 @@ def _plain(judged: Judgement, state: str) -> dict[str, Any]:
     return {
         "id": run.id,
         "project": run.project,
-        "name": run.remote_name or run.name,
+        "name": run.shown_name,
         "state": state,
         **machine.plain_judgement(judged),
     }

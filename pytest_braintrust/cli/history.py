@@ -173,7 +173,7 @@ def _rows(
         charted = [_mean(each.of(drawn), scale), charts[place]] if drawn else []
         yield [
             day(each.run.created_at),
-            describing.name_of(each.run),
+            each.run.shown_name,
             f"{each.measures.counts.tests:,}",
             *charted,
             *(_mean(each.of(name)) for name in others),
@@ -240,11 +240,11 @@ def _plain(each: _Point) -> dict[str, object]:
     return {
         "id": each.run.id,
         "project": each.run.project,
-        "name": describing.name_of(each.run),
+        "name": each.run.shown_name,
         "created_at": each.run.created_at,
         "exit_status": each.run.exit_status,
-        "branch": (each.run.repo_info or {}).get("branch"),
-        "commit": (each.run.repo_info or {}).get("commit"),
+        "branch": each.run.branch,
+        "commit": each.run.commit,
         "tests": each.measures.counts.tests,
         "errored": each.measures.counts.errored,
         "errored_trials": each.measures.counts.errored_trials,

@@ -72,13 +72,12 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _row(store: Store, each: StoredExperiment) -> list[str]:
-    info = each.repo_info or {}
     counts = reading.row_counts(store, each.number)
     return [
-        describing.name_of(each),
+        each.shown_name,
         each.project,
-        str(info.get("branch") or "-"),
-        str(info.get("commit") or "-")[:7],
+        each.branch or "-",
+        (each.commit or "-")[:7],
         day(each.created_at),
         describing.passed_text(each),
         describing.scores_text(reading.score_summaries(store, each.number)),

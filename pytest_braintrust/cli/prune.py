@@ -16,7 +16,7 @@ from pytest_braintrust.cli.common import (
     moment,
     opened_store,
 )
-from pytest_braintrust.cli.describing import called, name_of
+from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.pruning import Old
@@ -116,7 +116,7 @@ def _show(old: Sequence[Old]) -> None:
     going = [each for each in old if each.stays is None]
     rows = (
         [
-            name_of(each.experiment),
+            each.experiment.shown_name,
             each.experiment.project,
             moment(each.experiment.created_at),
             f"{each.rows:,}",
@@ -156,7 +156,7 @@ def _one(each: Old) -> dict[str, object]:
     return {
         "id": each.experiment.id,
         "project": each.experiment.project,
-        "name": name_of(each.experiment),
+        "name": each.experiment.shown_name,
         "rows": each.rows,
         **({"why": each.stays} if each.stays is not None else {}),
     }

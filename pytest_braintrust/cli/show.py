@@ -158,13 +158,13 @@ def _refuse_unknown(asked: Iterable[Condition], known: list[str]) -> None:
 
 def _facts(store: Store, each: StoredExperiment) -> Iterator[str]:
     counts = reading.row_counts(store, each.number)
-    yield _labelled("experiment", f"{describing.name_of(each)} in {each.project}")
+    yield _labelled("experiment", f"{each.shown_name} in {each.project}")
     yield _labelled("id", each.id)
     yield _labelled("when", _when(each))
-    if info := each.repo_info:
-        dirty = ", changed since" if info.get("dirty") else ""
-        branch = f" on {info['branch']}" if info.get("branch") else ""
-        yield _labelled("commit", f"{str(info.get('commit'))[:12]}{branch}{dirty}")
+    if each.repo_info:
+        dirty = ", changed since" if each.dirty else ""
+        branch = f" on {each.branch}" if each.branch else ""
+        yield _labelled("commit", f"{str(each.commit)[:12]}{branch}{dirty}")
     if each.tests:
         yield _labelled("tests", describing.tests_text(each.tests))
     yield _labelled("rows", describing.rows_text(counts))

@@ -104,15 +104,14 @@ def _told(
 
 def facts_of(experiment: StoredExperiment) -> RunFacts:
     """What a report says of a run."""
-    info = experiment.repo_info or {}
     return RunFacts(
         id=experiment.id,
         project=experiment.project,
-        name=experiment.remote_name or experiment.name,
+        name=experiment.shown_name,
         created_at=experiment.created_at,
-        branch=info.get("branch"),
-        commit=info.get("commit"),
-        dirty=bool(info.get("dirty")),
+        branch=experiment.branch,
+        commit=experiment.commit,
+        dirty=experiment.dirty,
         url=experiment.url,
     )
 

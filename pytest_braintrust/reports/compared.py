@@ -44,7 +44,7 @@ def numbers(judged: Judgement, width: int) -> Iterator[Line]:
 def base_text(judged: Judgement) -> str:
     """Which run it is compared with, and why with that one; "" where nobody asked."""
     if judged.baseline is not None:
-        name = name_of(judged.baseline.name)
+        name = name_of(judged.baseline.experiment.shown_name)
         note = f"; {short(judged.baseline.note)}" if judged.baseline.note else ""
         return f"{name} ({_HOW[judged.baseline.how]}{note})"
     return f"none: {short(judged.why_none)}" if judged.why_none else ""

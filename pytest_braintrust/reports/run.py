@@ -131,7 +131,7 @@ def _report(
     measures = judgement.measures
     return ExperimentReport(
         project=experiment.project,
-        name=experiment.remote_name or experiment.name,
+        name=experiment.shown_name,
         scores=tuple(
             ScoreSummary(name, mean, count)
             for name, count in measures.scored.items()

@@ -52,6 +52,26 @@ class StoredExperiment:
     #: The id on Braintrust of the experiment that this one is compared with.
     base_remote_id: str | None
 
+    @property
+    def shown_name(self) -> str:
+        """Its name on Braintrust, where it is there: a name may be taken."""
+        return self.remote_name or self.name
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that it ran on, where that is known."""
+        return (self.repo_info or {}).get("branch")
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that it ran on, where that is known."""
+        return (self.repo_info or {}).get("commit")
+
+    @property
+    def dirty(self) -> bool:
+        """Whether it ran on changes that its commit has not."""
+        return bool((self.repo_info or {}).get("dirty"))
+
 
 @dataclass(frozen=True, slots=True)
 class UnsentRow:

@@ -120,7 +120,7 @@ def _path(given: argparse.Namespace, found: StoredExperiment) -> Path:
     if given.output is not None:
         named: Path = given.output
         return named
-    path = Path(file_name(describing.name_of(found)))
+    path = Path(file_name(found.shown_name))
     if given.to is None and path.exists() and not given.force:
         msg = f"{path} is there already: name another with -o, or say --force"
         raise DatasetError(msg)

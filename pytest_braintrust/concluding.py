@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pytest_braintrust.editing import RowEditor
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.judging import Judge
 from pytest_braintrust.keeping import Keeper
+from pytest_braintrust.paths import told_from
 from pytest_braintrust.reports.run import Joined, RunReport, Upload, experiment_reports
 from pytest_braintrust.settings import Settings
 from pytest_braintrust.store import reading, sessions, writing
@@ -105,7 +105,7 @@ class Conclusion:
         return [f"{text}: kept without what the test said"]
 
     def _shown(self, path: Path) -> str:
-        shown = os.path.relpath(path, self.folder)
+        shown = told_from(self.folder, path)
         return str(path) if shown.startswith("..") else shown
 
 

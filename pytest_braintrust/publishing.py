@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.events import Row
 from pytest_braintrust.given import Given
+from pytest_braintrust.paths import told_from
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import RunReport
 
@@ -126,7 +126,7 @@ def commands(report: RunReport, github: GitHub, root: Path) -> Iterator[str]:
 
 def _annotation(detail: Detail, github: GitHub, root: Path) -> str:
     test = detail.test
-    file = os.path.relpath(root / detail.file, github.workspace or root)
+    file = told_from(github.workspace or root, root / detail.file)
     title = ", ".join(f"{e.score} {e.then:.3g} → {e.now:.3g}" for e in test.losses)
     message = detail.name
     if detail.reason is not None:

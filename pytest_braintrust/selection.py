@@ -15,6 +15,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pytest_braintrust.paths import told_from
+
 #: Where it stands in the metadata of a run; a run of all has none.
 KEY = "selection"
 
@@ -68,7 +70,7 @@ class Start:
         """A path or node id as it is from the root."""
         path, separator, rest = argument.partition("::")
         absolute = os.path.abspath(self.folder / path)  # noqa: PTH100 - links stay
-        return Path(os.path.relpath(absolute, self.root)).as_posix() + separator + rest
+        return Path(told_from(self.root, absolute)).as_posix() + separator + rest
 
     def is_all(self, paths: Sequence[str]) -> bool:
         """Whether paths, told from the root, hold the suite."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -313,6 +314,25 @@ def test_a_store_of_a_later_version_is_left_alone(suite: Suite) -> None:
     assert store_of(suite).read_bytes() == before
     why = " ".join(ran.section.split())
     assert "was written by a later version of pytest-braintrust; update it" in why
+    assert_kept_elsewhere(suite, ran)
+
+
+def test_what_is_on_another_drive_is_told_as_it_is(
+    suite: Suite,
+) -> None:
+    """Windows knows no way from one drive to another."""
+    drives = """
+        import os
+        here, relpath = os.getcwd(), os.path.relpath
+        def of_drives(path, start=here):
+            if not os.fspath(path).startswith(here):
+                raise ValueError("path is on mount 'C:', start on mount 'D:'")
+            return relpath(path, start)
+        os.path.relpath = of_drives
+    """
+    suite.write(conftest=dedent(drives), test_it=TESTS)
+    (suite.folder / ".braintrust").write_text("no folder", encoding="utf-8")
+    ran = suite.run(f"--ignore={suite.temporary / 'none'}")
     assert_kept_elsewhere(suite, ran)
 
 

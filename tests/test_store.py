@@ -336,6 +336,29 @@ def test_what_is_on_another_drive_is_told_as_it_is(
     assert_kept_elsewhere(suite, ran)
 
 
+@pytest.mark.parametrize(("errno", "moved"), [("ENOLCK", True), ("ENOSYS", False)])
+def test_a_file_system_without_locks(suite: Suite, errno: str, *, moved: bool) -> None:
+    """As some of networks: the run ends, and its rows are kept."""
+    lockless = f"""
+        import errno, fcntl, os
+        flock = fcntl.flock
+        def of_network(file, operation):
+            folder = ".braintrust/locks"
+            locks = map(os.stat, (f"{{folder}}/{{each}}" for each in os.listdir(folder)))
+            if os.fstat(file).st_ino in [each.st_ino for each in locks]:
+                raise OSError(errno.{errno}, os.strerror(errno.{errno}))
+            return flock(file, operation)
+        fcntl.flock = of_network
+    """
+    suite.write(conftest=dedent(lockless), test_it=TESTS)
+    ran = suite.run(seconds=30)
+    if moved:
+        assert_kept_elsewhere(suite, ran)
+        assert "No locks available" in " ".join(ran.section.split())
+    else:
+        assert ran.honest() == {"passed": 2, "failed": 1}
+
+
 def assert_kept_elsewhere(suite: Suite, ran: Ran, rows: int = 3) -> None:
     """All rows are in another store, which is named, and which commands can read."""
     (elsewhere,) = suite.temporary.glob("pytest-braintrust-*/store.sqlite3")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,10 +102,13 @@ def high_numbers() -> Iterator[None]:
     """
     held: list[int] = []
     try:
-        # Where there are not so many numbers, low ones must do.
-        with suppress(OSError):
+        try:
             while os.name == "posix" and (not held or held[-1] < _HIGH):
                 held.append(_OPEN[0](os.devnull, os.O_RDONLY))
+        except OSError:
+            # There are not so many: low ones must do, and none are left but these.
+            while held:
+                _CLOSE[0](held.pop())
         yield
     finally:
         for number in held:

@@ -359,6 +359,13 @@ def test_a_file_system_without_locks(suite: Suite, errno: str, *, moved: bool) -
         assert ran.honest() == {"passed": 2, "failed": 1}
 
 
+def test_a_process_that_may_open_few_files(suite: Suite) -> None:
+    """There are enough where pytest itself has enough."""
+    suite.wrapper = ("sh", "-c", 'ulimit -n 32 && exec "$@"', "sh")
+    ran = suite.write(test_it=TESTS).run_both()
+    assert ran.honest() == {"passed": 2, "failed": 1}
+
+
 def assert_kept_elsewhere(suite: Suite, ran: Ran, rows: int = 3) -> None:
     """All rows are in another store, which is named, and which commands can read."""
     (elsewhere,) = suite.temporary.glob("pytest-braintrust-*/store.sqlite3")

@@ -31,6 +31,7 @@ class Told:
     outcome: Outcome = "passed"
     input: Any = None
     output: Any = None
+    expected: Any = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 1.0
     source: str = "s"
@@ -86,6 +87,8 @@ def _row(told: Told, at: float) -> Any:
     place = Place.of(file="test_it.py", function=told.name, line=7, source=told.source)
     case = Case(told.nodeid, told.name, place, Fields())
     said = Fields(output=told.output, scores=dict(told.scores))
+    if told.expected is not None:
+        said.expected = told.expected
     said.metrics.update(told.metrics)
     said.input = {"n": told.name} if told.input is None else told.input
     attempt = Attempt(told.outcome, at, at + told.seconds, {}, error=told.error)

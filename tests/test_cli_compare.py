@@ -30,8 +30,14 @@ OLD = '{"answer": "Rome"}'
 
 def two_runs(store: Store) -> None:
     """One that is called monday, and one that is worse."""
-    then = [Told(f"t{i}", {"exact": 1.0, "tone": 0.5}, output=OLD) for i in range(8)]
-    now = [Told(f"t{i}", {"exact": 0.0, "tone": 0.5}, output="Paris") for i in range(8)]
+    asked = {"city": "?"}
+    held: dict[str, float] = {"exact": 1.0, "tone": 0.5}
+    then = [Told(f"t{i}", held, input=asked, output=OLD) for i in range(8)]
+    fell: dict[str, float] = {"exact": 0.0, "tone": 0.5}
+    now = [
+        Told(f"t{i}", fell, input=asked, output="Paris", expected="Rome\nItaly")
+        for i in range(8)
+    ]
     monday = store_run(store, then, name="monday")
     store_run(store, now, name="tuesday", base=monday.id)
 
@@ -90,7 +96,8 @@ def test_diff_shows_both_outputs_side_by_side(store: Store, command: Command) ->
     """Of each test that is listed."""
     two_runs(store)
     said = command("diff", "--output")
-    assert f"\ntest_it.py::t0  exact 1 → 0\n{OLD:38} | Paris\n" in said.out
+    asked = 'input     {"city": "?"}\nexpected  Rome Italy'
+    assert f"\ntest_it.py::t0  exact 1 → 0\n{asked}\n{OLD:38} | Paris\n" in said.out
 
 
 def test_diff_as_json(store: Store, command: Command) -> None:
@@ -105,6 +112,8 @@ def test_diff_as_json(store: Store, command: Command) -> None:
     assert told["outputs"][0] == {
         "nodeid": "test_it.py::t0",
         "row": "",
+        "input": '{"city": "?"}',
+        "expected": "Rome\nItaly",
         "then": OLD,
         "now": "Paris",
         "error": None,

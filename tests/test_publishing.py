@@ -141,6 +141,8 @@ def test_markdown_tells_better_or_worse_first(suite: Suite) -> None:
     assert lines[5] == "Compared with monday \\(previous run of this branch\\)."
     assert "- ❌ gate failed: exact regressed by 1 from 1 to 0" in "\n".join(lines)
     assert "<details><summary>8 with a lower score</summary>" in lines
+    at = lines.index("- `test_a.py::test_answer[0]`: exact 1 → 0")
+    assert lines[at + 1].startswith("  - input: `")
 
 
 HOSTILE = """\

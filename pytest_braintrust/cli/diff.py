@@ -157,6 +157,8 @@ def _outputs(shown: Sequence[Detail], width: int) -> Iterator[Line]:
     for each in shown:
         yield Line("")
         yield Line(f"{plain(each.name)}  {losses(each.test)}", "bold")
+        for name, value in each.asked.items():
+            yield Line(f"{name:<10}{plain(value)}", long="cut")
         if each.then is None and each.now is None:
             yield Line("no output in either run")
         yield from sides.beside(each.then or "", each.now or "", width)
@@ -171,6 +173,8 @@ def _plain(judged: Judgement, shown: Sequence[Detail]) -> dict[str, Any]:
             {
                 "nodeid": each.test.nodeid,
                 "row": each.test.part,
+                "input": each.asked.get("input"),
+                "expected": each.asked.get("expected"),
                 "then": each.then,
                 "now": each.now,
                 "error": each.error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -24,6 +24,8 @@ class Detail:
         nodeid: What pytest runs it by: of several trials, the one that is shown.
         then: The output then; None where it had none.
         now: The output now; None where it had none.
+        asked: What its row says besides of now, by name and on one line each: `input`
+            and `expected`, as far as there is something to say.
         error: What the test raised now; None where nothing.
         file: Where the test stands, relative to pytest's root.
         line: Counted from 1.
@@ -33,6 +35,7 @@ class Detail:
     nodeid: str
     then: str | None
     now: str | None
+    asked: Mapping[str, str]
     error: str | None
     file: str
     line: int
@@ -96,10 +99,22 @@ def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
         nodeid=trials.nodeid_of(now) or test.nodeid,
         then=as_text(then.get("output")),
         now=as_text(now.get("output")),
+        asked=_asked(now, test.nodeid),
         error=error if error is None else str(error),
         file=str(context.get("caller_filename") or ""),
         line=int(context.get("caller_lineno") or 1),
     )
+
+
+def _asked(event: dict[str, Any], nodeid: str) -> dict[str, str]:
+    # What a test without parameters and words of its own is known by.
+    known = {"test": nodeid}
+    told = {name: event.get(name) for name in ("input", "expected")}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in told.items()
+        if value is not None and value != known
+    }
 
 
 def _decoded(found: str | None) -> dict[str, Any]:

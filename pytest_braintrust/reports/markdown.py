@@ -10,7 +10,7 @@ from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.headline import headline
-from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.reports.lines import fitted, plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of, totals
 from pytest_braintrust.reports.table import span, uncompared
@@ -151,6 +151,8 @@ def _worst(details: Sequence[Detail], total: int) -> Iterator[str]:
     yield ""
     for each in details:
         yield f"- {_code(each.name)}: {_text(losses(each.test))}"
+        for name, value in each.asked.items():
+            yield f"  - {name}: {_code(value)}"
         if each.first_difference is not None:
             old, new = beside(*each.first_difference, _LONGEST_OUTPUT)
             yield f"  - then: {_code(old)}"
@@ -175,5 +177,5 @@ def _link(text: str, url: str) -> str:
 
 
 def _code(text: str) -> str:
-    shown = plain(text)[:_LONGEST_OUTPUT].replace("`", "'")
+    shown = fitted(plain(text), _LONGEST_OUTPUT).replace("`", "'")
     return f"`{shown or ' '}`"

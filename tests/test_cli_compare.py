@@ -178,6 +178,35 @@ def test_history_has_a_line_a_run_and_a_chart(store: Store, command: Command) ->
     assert command("history").out.startswith("other in project q\n")
 
 
+def test_history_of_one_test(store: Store, command: Command) -> None:
+    """By its node id, or a part of it; a run that has not got it says so."""
+    for value in (0.2, 0.5):
+        told = [Told("test_a[1]", {"exact": value}), Told("test_b[1]", {"exact": 1.0})]
+        store_run(store, told)
+    store_run(store, [Told("test_b[1]", {"exact": 1.0})])
+    said = command("history", "--test", "test_it.py::test_a[1]")
+    assert said.out.startswith("exact of test_it.py::test_a[1] in project p\n")
+    rows = [line.split()[2:4] for line in said.out.splitlines()[2:5]]
+    assert rows == [["1", "0.200"], ["1", "0.500"], ["0", "-"]]
+    told = command("history", "--test", "[1]", "--json").json
+    assert [each["tests"] for each in told] == [2, 2, 1]
+    wrong = command("history", "--test", "test_c")
+    assert wrong.status == 2
+    assert "no test of these runs has test_c in its node id" in wrong.err
+
+
+def test_history_is_readable_in_80_columns(store: Store, command: Command) -> None:
+    """Also where trials errored: the chart is whole, and so is what it goes from to."""
+    trials = [Told("a", {"exact": n / 9}) for n in range(8)]
+    trials += [Told("a", outcome="errored")] * 12
+    for _ in range(2):
+        store_run(store, trials, name="main-6112e68-20261129-130147")
+    _, head, first, *_ = command("history").out.splitlines()
+    assert "…" not in head
+    assert first.endswith("  12 trials errored")
+    assert width_of(first) <= 80
+
+
 def test_runs_that_were_cut_short_are_marked(store: Store, command: Command) -> None:
     """They are no baselines, and their means are of a part."""
     told = scored("exact", [1.0])

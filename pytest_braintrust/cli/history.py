@@ -32,10 +32,12 @@ from pytest_braintrust.reports.machine import plain_estimate
 from pytest_braintrust.reports.scales import Scale, described, scale_for
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.words import a_number
 
 _EXAMPLES = """\
   pytest-braintrust history                     the last 20 runs, the first score drawn
   pytest-braintrust history --score duration    another score, or a metric
+  pytest-braintrust history --test 'test_capital[Spain]'    of one test, or of some
   pytest-braintrust history --branch main --limit 0 --json
 """
 #: Columns of the chart.
@@ -43,7 +45,7 @@ _CHART = 20
 #: Means of other scores beside the one that is drawn, at most.
 _OTHERS = 4
 #: Columns of a mean, of the gap before it, and of a name at least.
-_NUMBER, _GAP, _NAME = 5, 2, 14
+_NUMBER, _GAP, _NAME = 5, 2, 12
 #: Columns of what stands beside these means: when, name, tests, mean, chart, gaps.
 _BESIDE = 11 + _NAME + 5 + 6 + _CHART + 5 * _GAP
 _STATUS = {0: "", 1: "", None: "unfinished", 2: "interrupted"}
@@ -71,6 +73,12 @@ def add_to(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("--score", metavar="NAME", help="the score or metric to draw")
+    parser.add_argument(
+        "--test",
+        metavar="NODEID",
+        default="",
+        help="only of the test with this node id, or of all that have it as a part",
+    )
     add_choosing_options(parser)
 
 
@@ -81,7 +89,10 @@ def run(given: argparse.Namespace) -> int:
         # Means of different suites in one chart would say nothing.
         found = [each for each in found if each.project == found[0].project]
         shown = within_limit(found, given)
-        points = [_Point(each, measure(store, each)) for each in reversed(shown)]
+        points = [
+            _Point(each, measure(store, each, given.test)) for each in reversed(shown)
+        ]
+    _refuse_unknown(points, given.test)
     if given.json:
         print(as_json([_plain(each) for each in points]))
         return 0
@@ -90,7 +101,8 @@ def run(given: argparse.Namespace) -> int:
         return 0
     drawn = _drawn(points, given.score)
     title = described(drawn, _scale(points, drawn)) if drawn else "no score"
-    say(f"{title} in project {points[-1].run.project}")
+    of = f" of {given.test}" if given.test else ""
+    say(f"{title}{of} in project {points[-1].run.project}")
     width = screen_width()
     others, left = _others(points, drawn, width)
     columns, rows = _columns(points, drawn, others), _rows(points, drawn, others)
@@ -101,6 +113,17 @@ def run(given: argparse.Namespace) -> int:
         show([Line(f"not shown: {told}; --score NAME draws one")])
     say_older(len(found) - len(shown))
     return 0
+
+
+def _refuse_unknown(points: Sequence[_Point], test: str) -> None:
+    """Say so where no test is meant.
+
+    Raises:
+        NamingError: none of the runs has such a test.
+    """
+    if points and test and not any(each.measures.counts.tests for each in points):
+        msg = f"no test of these runs has {test} in its node id"
+        raise NamingError(msg)
 
 
 def _names(points: Sequence[_Point]) -> list[str]:
@@ -186,7 +209,11 @@ def _status(each: _Point) -> str:
     status = _STATUS.get(each.run.exit_status, "broken")
     if not status and is_cut_short(each.run):
         return describing.CUT_SHORT
-    return status or each.measures.counts.left_out
+    counts = each.measures.counts
+    # In fewer words than elsewhere: the line has to have room for it.
+    if not status and counts.trials > counts.tests and counts.errored_trials:
+        return f"{a_number(counts.errored_trials, 'trial')} errored"
+    return status or counts.left_out
 
 
 def _mean(found: Estimate | None, scale: Scale = Scale()) -> str:  # noqa: B008 - frozen

@@ -161,13 +161,18 @@ def _is_pass(name: str) -> bool:
     return name == PASS
 
 
-def measure(store: Store, experiment: StoredExperiment) -> RunMeasures:
+def measure(store: Store, experiment: StoredExperiment, among: str = "") -> RunMeasures:
     """Read what an experiment measured.
+
+    Args:
+        store: Where it is.
+        experiment: Which it is.
+        among: What is in the node id of the tests that are meant; all have "" in it.
 
     Raises:
         StoreError: the store could not be read.
     """
     seen = Measuring()
-    for test in grouped(measuring.measured(store, experiment.number)):
+    for test in grouped(measuring.measured(store, experiment.number, among)):
         seen.add(test)
     return seen.result()

@@ -16,7 +16,7 @@ from pytest_braintrust.store.connection import Store
 _SQL = """
 SELECT nodeid, part, outcome, input_hash, source,
     '[' || scores || ',' || metrics || ']' AS numbers
-FROM rows WHERE experiment = ? ORDER BY nodeid, part, position
+FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
 
 
@@ -55,10 +55,16 @@ def node_ids(store: Store, number: int) -> set[str]:
     return {nodeid for (nodeid,) in found}
 
 
-def measured(store: Store, number: int) -> Iterator[Measured]:
-    """The rows of an experiment, ordered by test and row name."""
+def measured(store: Store, number: int, among: str = "") -> Iterator[Measured]:
+    """The rows of an experiment, ordered by test and row name.
+
+    Args:
+        store: Where they are.
+        number: The experiment's.
+        among: What is in the node id of the tests that are meant; all have "" in it.
+    """
     for nodeid, part, outcome, input_hash, source, numbers in store.query(
-        _SQL, (number,)
+        _SQL, (number, among)
     ):
         (scores, metrics), _ = decoded_start(numbers)
         unscored: Collection[str] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -136,7 +136,9 @@ def find(
         # A run that goes on is not to be seen yet, though others of it may have begun.
         if subject.is_over or each.run_id != subject.run_id
     ]
-    picked = pick(past, subject, asked)
+    picked = pick_measured(
+        past, subject, asked, lambda run: reading.has_rows(store, run.number)
+    )
     if picked is None:
         return None
     if subject.tests and picked.how in BY_PLACE:
@@ -247,6 +249,37 @@ def is_cut_short(run: StoredExperiment) -> bool:
 def _ended_early(exit_status: int | None, tests: Mapping[str, int]) -> bool:
     ended = exit_status in {None, *ENDED}
     return not ended or bool(tests.get("not_run"))
+
+
+def pick_measured(
+    past: Sequence[Past[T]],
+    subject: Subject,
+    asked: str | None,
+    has_rows: Callable[[T], bool],
+) -> Picked[T] | None:
+    """Choose as `pick` does, and no run that has nothing to be compared with.
+
+    Args:
+        past: As for `pick`.
+        subject: As for `pick`.
+        asked: As for `pick`.
+        has_rows: Whether a run has any, which is dear to know: it is asked of those
+            that are picked, of a few at most.
+
+    Raises:
+        BaselineError: as `pick`.
+    """
+    for _ in range(_LOOKED_BACK):
+        picked = pick(past, subject, asked)
+        if picked is None or has_rows(picked.thing):
+            return picked
+        past = [
+            replace(each, why_not="it has no rows")
+            if each.candidate.thing is picked.thing
+            else each
+            for each in past
+        ]
+    return None
 
 
 def pick(

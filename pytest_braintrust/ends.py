@@ -1,7 +1,8 @@
 """When a run ran and how it ended, as its experiment on Braintrust says it.
 
 So that it can be a baseline from there. What several processes make has ended when
-each of them has, wherever it runs; so each says when it begins, too.
+each of them has, wherever it runs; so each says when it begins, too. None of them has
+ended there before its rows are there: what has a part of them is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ STARTED, FINISHED = "started_at", "finished_at"
 #: All that is ours of it.
 NAMES = frozenset({ENDED_WITH, FIT, SESSIONS, TESTS, TIMES})
 
+#: Of a run's rows Braintrust may refuse this share, and the rest is still the run.
+_REFUSED = 0.1
+
 #: A clock that says less was never set.
 _SET = 1_000_000_000.0
 #: How far apart clocks may be.
@@ -61,7 +65,7 @@ def beginning(started_at: float) -> dict[str, Any]:
 
 
 def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
-    """What is known here of how a run ended.
+    """What is known here of how a run ended, of whose rows all are on Braintrust.
 
     Raises:
         StoreError: the store could not be read.
@@ -69,20 +73,31 @@ def as_metadata(store: Store, experiment: StoredExperiment) -> dict[str, Any]:
     found = sessions.of_run(store, experiment.run_id)
     unfit = {} if experiment.fit else {FIT: False}
     if any(each.id != experiment.run_id for each in found):
-        return {SESSIONS: {each.id: _of_session(each) for each in found}, **unfit}
-    if experiment.exit_status is None:
-        return {}
+        told = {each.id: _of_session(store, experiment, each) for each in found}
+        return {SESSIONS: told, **unfit}
+    if experiment.exit_status is None or not _is_there(store, experiment):
+        return unfit
     times = {STARTED: experiment.created_at, FINISHED: experiment.finished_at}
     ended = {ENDED_WITH: experiment.exit_status, TESTS: experiment.tests}
     return {**ended, TIMES: times, **unfit}
 
 
-def _of_session(each: Session) -> dict[str, Any]:
+def _of_session(
+    store: Store, experiment: StoredExperiment, each: Session
+) -> dict[str, Any]:
     begun = {STARTED: each.started_at}
-    if each.exit_status is None:
+    if each.exit_status is None or not _is_there(store, experiment, each.id):
         return begun
     ended = {ENDED_WITH: each.exit_status, TESTS: each.tests}
     return {**begun, FINISHED: each.finished_at, **ended}
+
+
+def _is_there(
+    store: Store, experiment: StoredExperiment, session_id: str | None = None
+) -> bool:
+    """Whether no row is on its way any more, and few were refused."""
+    rows = reading.row_counts(store, experiment.number, session_id)
+    return rows.pending == rows.refused <= _REFUSED * rows.recorded
 
 
 def tell(store: Store, experiment: StoredExperiment, client: BraintrustClient) -> None:

@@ -17,7 +17,13 @@ from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
 from pytest_braintrust.api.models import Experiment
 from pytest_braintrust.api.retry import ONCE, PATIENT
-from pytest_braintrust.baseline import Past, Picked, Subject, pick, why_not_whole
+from pytest_braintrust.baseline import (
+    Past,
+    Picked,
+    Subject,
+    pick_measured,
+    why_not_whole,
+)
 from pytest_braintrust.clocks import sleep
 from pytest_braintrust.errors import ApiError, BaselineError, Overloaded, Unreachable
 from pytest_braintrust.patience import Patience
@@ -112,13 +118,19 @@ def _bring(store: Store, client: BraintrustClient, there: str, ended: Event) -> 
 def find(
     client: BraintrustClient, subject: Subject, asked: str | None
 ) -> Picked[Experiment] | None:
-    """Choose among the experiments of a project on Braintrust; see `baseline.pick`.
+    """Choose among the experiments of a project on Braintrust, as in the store.
+
+    What has no rows there may be a run whose rows are kept elsewhere, or nobody's.
 
     Raises:
         ApiError: the server could not be asked.
         BaselineError: what was named is not there.
     """
-    return pick(list(_past(client, subject)), subject, asked)
+
+    def has_rows(each: Experiment) -> bool:
+        return any(True for _ in client.fetch_experiment(each.id, page_size=1))
+
+    return pick_measured(list(_past(client, subject)), subject, asked, has_rows)
 
 
 def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experiment]]:

@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
@@ -24,7 +25,7 @@ from typing import Any, TextIO
 from pytest_braintrust import ends, remote_baseline, rendezvous
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
-from pytest_braintrust.api.retry import ONCE, RetryPolicy
+from pytest_braintrust.api.retry import ONCE, RetryPolicy, retrying
 from pytest_braintrust.child import LEFT
 from pytest_braintrust.clocks import monotonic, sleep
 from pytest_braintrust.datasets import download
@@ -64,6 +65,8 @@ _PAUSE = 1.0
 _TROUBLED = RetryPolicy(first=_PAUSE, longest=30.0)
 #: The end of a run is waited for, so that it tries again sooner.
 _DRAINING = RetryPolicy(seconds=60.0)
+#: Of that a run ended: one call, of which nothing that is measured depends.
+_TELLING = RetryPolicy(tries=5, seconds=10.0)
 #: How long the death of pytest takes to show, and how often that is looked for.
 _GONE_SECONDS, _LOOK_SECONDS = 1.0, 0.02
 
@@ -184,14 +187,20 @@ class Upload:
             patience.note(trouble, arrived=left < before)
             pause = self.pause(_DRAINING)
 
-    def tell_ends(self) -> None:
-        """Say on Braintrust that the run ended; what it came to is in its rows anyway."""
+    def tell_ends(self, seconds: float = _TELLING.seconds) -> None:
+        """Say on Braintrust that the run ended, where its rows are there.
+
+        Else no run of another machine can be compared with it, so it is tried for some
+        seconds; what it came to is in its rows anyway.
+        """
+        policy = replace(_TELLING, seconds=min(seconds, _TELLING.seconds))
         found = reading.of_session(self._store, self._session_id)
         for experiment in found:
             if experiment.id in self._given_up or self._stop():
                 continue
+            tell = partial(self._sender.tell_end, experiment)
             try:
-                self._sender.tell_end(experiment)
+                retrying(tell, policy, sleep)
             except (ApiError, StoreError):
                 return
 
@@ -263,7 +272,7 @@ def send_here(
     ) as client:
         upload = Upload(store, session_id, client, stop)
         upload.drain(seconds)
-        upload.tell_ends()
+        upload.tell_ends(seconds)
 
 
 def find_experiment(request: Mapping[str, Any]) -> dict[str, Any]:

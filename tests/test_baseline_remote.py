@@ -15,6 +15,8 @@ from fake_braintrust.wire import Exchange
 from test_comparison import written
 from test_delivery import wait_until
 
+from pytest_braintrust.api import BraintrustClient
+
 
 def elsewhere(suite: Suite) -> None:
     """Take away the store, as on another machine."""
@@ -152,6 +154,64 @@ def test_a_run_that_was_pushed_late_is_not_the_previous_one(
     assert [each["name"] for each in server.experiments] == ["newer", "late"]
     elsewhere(suite)
     assert "baseline    newer (previous run" in suite.run().section
+
+
+GATED = ("--braintrust-fail-on-regression", "--braintrust-require-baseline")
+
+
+def test_a_run_whose_rows_are_not_there_is_none(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """It has no end on Braintrust before its rows are there, as by a later push."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=good", test_a=written(*[1] * 8))
+    server.faults.add(Fault(fake.busy(429, 3600), path=r"/insert$", times=None))
+    suite.write(test_a=written(*[0] * 8))
+    late = suite.run("--braintrust-experiment=late", "--braintrust-flush-timeout=5")
+    assert "0 sent + 8 pending" in late.section
+    kept = suite.folder.rename(suite.folder.with_name("kept"))
+    suite.folder.mkdir()
+    server.faults.clear()
+    gated = suite.write(test_a=written(*[0] * 8)).run(*GATED)
+    assert "baseline    good (previous run of this branch)" in gated.section
+    assert gated.status == 1
+    shutil.rmtree(suite.folder)
+    kept.rename(suite.folder)
+    assert suite.cli("push").status == 0
+    elsewhere(suite)
+    assert "baseline    late (previous run" in suite.run(*GATED).section
+
+
+def test_an_experiment_without_rows_is_none(
+    suite: Suite, server: FakeBraintrust, client: BraintrustClient
+) -> None:
+    """As the SDK leaves one where it was killed; nor is it one that was pulled."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=good", test_a=written(*[1] * 8))
+    client.create_experiment(server.projects[0]["id"], "empty")
+    suite.write(test_a=written(*[0] * 8))
+    named = suite.run("--braintrust-baseline=empty")
+    assert named.status == 4
+    assert "empty is no baseline: it has no rows" in named.err
+    for _ in range(2):
+        gated = suite.run(*GATED)
+        assert "baseline    good (previous run of this branch)" in gated.section
+        assert gated.status == 1
+        elsewhere(suite)
+        assert suite.cli("pull", "suite/empty").status == 0
+        assert suite.cli("pull", "suite/good").status == 0
+
+
+def test_that_a_run_ended_is_told_again_where_it_was_not_heard(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Or one busy moment would leave a run that nothing can be compared with."""
+    fault = Fault(fake.busy(503), method="PATCH", times=2)
+    server.faults.add(fault)
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=monday", test_a=written(1))
+    assert fault.struck == 2
+    assert "baseline    monday (previous run" in suite.run().section
 
 
 def test_what_the_sdk_made_can_be_a_baseline(

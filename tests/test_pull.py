@@ -95,6 +95,13 @@ def an_eval(
     return made.id
 
 
+def send(store: Store, client: BraintrustClient, each: StoredExperiment) -> None:
+    """Send a run, and say there how it ended, as `push` does."""
+    sender = Sender(store, client)
+    sender.send(each)
+    sender.tell_end(each)
+
+
 def events(store: Store, each: StoredExperiment) -> list[dict[str, Any]]:
     found = store.query(
         "SELECT event FROM rows WHERE experiment = ? ORDER BY nodeid", (each.number,)
@@ -215,7 +222,7 @@ def test_a_run_of_ours_is_recognised(
     """By the key in its metadata, with everything that its rows say."""
     row = a_row("test_a", exact=0.25, outcome="failed", error="Paris is not Rome")
     made = add(elsewhere, "main-1", branch="main", of=[row, *rows(3)])
-    Sender(elsewhere, client).send(made)
+    send(elsewhere, client, made)
     pulled = pull_experiment(store, client, "capitals/main-1")
     assert (pulled.id, pulled.name) == (made.id, "main-1")
     assert pulled.metadata == {"model": "small"}
@@ -235,7 +242,7 @@ def test_a_run_that_was_pushed_late_is_as_old_as_it_is(
     late = add(elsewhere, "late", at=at, of=rows(1))
     newer = add(elsewhere, "newer", at=at + 1_000, of=rows(1))
     for each in (newer, late):
-        Sender(elsewhere, client).send(each)
+        send(elsewhere, client, each)
     for name in ("latest", "latest~1"):
         pull_experiment(store, client, f"capitals/{name}")
     pulled = naming.newest_first(store)
@@ -310,12 +317,12 @@ def test_a_run_that_is_here_is_completed_not_doubled(
     """What other machines recorded comes in; what is yet to be sent stays."""
     mine, other = rows(2), [a_row("test_other")]
     here = add(store, "main-1", of=mine)
-    Sender(store, client).send(here)
+    send(store, client, here)
     # The same run on another machine, which knows it by the same id.
     there = add(elsewhere, "main-1", of=other)
     with elsewhere.transaction() as connection:
         connection.execute("UPDATE experiments SET id = ?", (here.id,))
-    Sender(elsewhere, client).send(reading.experiment(elsewhere, here.id))
+    send(elsewhere, client, reading.experiment(elsewhere, here.id))
     edited = a_row("test_0", exact=0.5)
     edited["event"] = edited["event"].replace(edited["id"], mine[0]["id"])
     edited["id"] = mine[0]["id"]

@@ -267,6 +267,12 @@ def unsent(  # noqa: PLR0913 - which of them, and how many
         yield UnsentRow(row["position"], row["version"], row["event"])
 
 
+def has_rows(store: Store, number: int) -> bool:
+    """Whether an experiment has any row."""
+    sql = "SELECT 1 FROM rows WHERE experiment = ? LIMIT 1"
+    return store.one(sql, (number,)) is not None
+
+
 def has_row(store: Store, experiment_id: str, row_id: str) -> bool:
     """Whether an experiment has a row of that id."""
     sql = (
@@ -289,12 +295,14 @@ def session_counts(store: Store, session_id: str) -> RowCounts:
     return RowCounts(**dict(row)) if row is not None else RowCounts()
 
 
-def row_counts(store: Store, number: int) -> RowCounts:
-    """Count the rows of an experiment."""
+def row_counts(store: Store, number: int, session_id: str | None = None) -> RowCounts:
+    """Count the rows of an experiment, or those that one session recorded."""
     row = store.one(
         "SELECT count(*) AS recorded, coalesce(sum(sent >= version), 0) AS sent, "
-        "count(refused) AS refused FROM rows WHERE experiment = ?",
-        (number,),
+        "count(refused) AS refused FROM rows WHERE experiment = :number "
+        "AND (:session IS NULL OR session = "
+        "(SELECT number FROM sessions WHERE id = :session))",
+        {"number": number, "session": session_id},
     )
     return RowCounts(**dict(row)) if row is not None else RowCounts()
 

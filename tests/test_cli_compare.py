@@ -408,3 +408,81 @@ def test_what_a_failed_gate_says_to_type_works(suite: Suite) -> None:
     assert looked.status == 0
     assert "verdict   ▼ worse: exact regressed" in looked.out
     assert suite.cli("gate", "--fail-on-regression").status == 1
+
+
+def by_model(store: Store) -> None:
+    """A run of two models, and of a test that has none."""
+    told = [
+        Told(
+            f"t[{model}-{n}]",
+            {"exact": float(n < right)},
+            input={"model": model, "question": n},
+            metrics={"cost": cost},
+        )
+        for model, right, cost in (("small", 2, 0.001), ("large", 4, 0.008))
+        for n in range(4)
+    ]
+    told += [Told("t[large-4]", outcome="errored", input={"model": "large"})]
+    store_run(store, [*told, Told("other", {"tone": 0.5})])
+
+
+def test_a_run_is_split_by_what_its_rows_have(store: Store, command: Command) -> None:
+    """What can be compared comes first, what errored is told, and the rest is last."""
+    by_model(store)
+    said = command("show", "--by", "model").out.splitlines()
+    at = said.index("model  TESTS  exact   pass  cost, thousandths  duration, s") + 1
+    assert [line.split() for line in said[at : at + 3]] == [
+        ["large", "5", "1.000", "1.000", "8.000", "1.000"],
+        ["small", "4", "0.500", "1.000", "1.000", "1.000"],
+        ["-", "1", "-", "1.000", "-", "1.000"],
+    ]
+    assert said[at + 3 :] == ["large: 1 errored (left out)"]
+    assert command("show", "--by", "input.model").out.count("large ") == 1
+    limited = command("show", "--by", "model", "--limit", "1").out
+    assert "and 2 more; --limit 0 shows all" in limited
+
+
+@pytest.mark.parametrize(
+    ("by", "values"),
+    [
+        ("model", ["large", "small", None]),
+        ("question", ["0", "1", "2", "3", None]),
+        ("test", ["test_it.py::other", "test_it.py::t"]),
+        ("file", ["test_it.py"]),
+    ],
+)
+def test_a_run_is_split_for_programs(
+    store: Store, command: Command, by: str, values: list[str | None]
+) -> None:
+    """As docs/machines.md says."""
+    by_model(store)
+    told = command("show", "--by", by, "--json").json
+    assert told["by"] == by
+    assert {each["value"] for each in told["parts"]} == set(values)
+    if by == "model":
+        (large,) = [each for each in told["parts"] if each["value"] == "large"]
+        assert (large["tests"], large["errored"]) == (5, 1)
+        assert large["scores"]["exact"]["mean"] == 1
+        assert large["totals"] == {"cost": pytest.approx(0.032)}
+
+
+def test_a_split_of_many_measures_fits_the_terminal(
+    store: Store, command: Command
+) -> None:
+    """Those that have no room are named."""
+    names = [f"a_score_{n}" for n in range(8)]
+    store_run(store, [Told("t", dict.fromkeys(names, 0.5), input={"m": "x" * 90})])
+    lines = command("show", "--by", "m").out.splitlines()
+    assert max(map(width_of, lines)) <= 80
+    assert lines[-2].startswith("not shown: a_score_")
+
+
+def test_a_split_that_says_nothing_is_refused(store: Store, command: Command) -> None:
+    """By a name that no row has, or of some rows."""
+    by_model(store)
+    said = command("show", "--by", "modle")
+    assert said.status == 2
+    assert "no row of the run has modle: name what is in their metadata" in said.err
+    some = command("show", "--by", "model", "--outcome", "passed")
+    assert some.status == 2
+    assert "leave out --score, --outcome and --output" in some.err

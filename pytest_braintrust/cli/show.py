@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pytest_braintrust.cli import describing
+from pytest_braintrust.cli import describing, parts
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
@@ -25,6 +25,7 @@ from pytest_braintrust.cli.output import (
     table,
 )
 from pytest_braintrust.comparison.alone import RunMeasures, measure
+from pytest_braintrust.comparison.splitting import split
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
@@ -48,6 +49,7 @@ _EXAMPLES = """\
   pytest-braintrust show                        the last run
   pytest-braintrust show main --outcome failed --output
   pytest-braintrust show latest --score 'exact<0.5' --limit 0
+  pytest-braintrust show latest --by model
   pytest-braintrust show latest~1 --json
 """
 _LIMIT = 20
@@ -103,6 +105,12 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="with the input, output, expected value and error of each row",
     )
+    parser.add_argument(
+        "--by",
+        metavar="NAME",
+        help="not the rows, but the means of those that have the same: a name in their "
+        "metadata or input, `tags`, `test` (the function) or `file`",
+    )
 
 
 def _condition(text: str) -> Condition:
@@ -117,6 +125,9 @@ def run(given: argparse.Namespace) -> int:
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
         _refuse_unknown(given.score, reading.score_names(store, found.number))
+        if given.by is not None:
+            _print_parts(store, found, given)
+            return 0
         limit: int | None = given.limit or None
         asked: dict[str, Any] = {
             "outcomes": given.outcome,
@@ -141,6 +152,35 @@ def run(given: argparse.Namespace) -> int:
         elif not total:
             print("no such rows" if any(asked.values()) else "no rows")
     return 0
+
+
+def _print_parts(
+    store: Store, found: StoredExperiment, given: argparse.Namespace
+) -> None:
+    """Print what the parts of the run came to.
+
+    Raises:
+        NamingError: no row has what they are split by, or only some rows were meant.
+    """
+    if given.score or given.outcome or given.output:
+        msg = "--by takes all rows together: leave out --score, --outcome and --output"
+        raise NamingError(msg)
+    split_up = split(store, found, given.by)
+    if not split_up.keys() - {None}:
+        msg = (
+            f"no row of the run has {given.by}: name what is in their metadata or "
+            "input, or tags, test or file"
+        )
+        raise NamingError(msg)
+    if given.json:
+        head = _head(store, found, measure(store, found))
+        told = [parts.as_plain(value, each) for value, each in split_up.items()]
+        print(as_json({"experiment": head, "by": given.by, "parts": told}))
+        return
+    for line in _facts(store, found):
+        say(line)
+    print()
+    show(parts.lines(given.by, split_up, screen_width(), given.limit or len(split_up)))
 
 
 def _refuse_unknown(asked: Iterable[Condition], known: list[str]) -> None:

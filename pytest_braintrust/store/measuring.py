@@ -7,6 +7,7 @@ of each in memory.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import starmap
 from typing import NamedTuple
 
 from pytest_braintrust.jsonable import decoded_start
@@ -15,9 +16,10 @@ from pytest_braintrust.store.connection import Store
 # Scores and metrics in one text: to decode that once is half of the time.
 _SQL = """
 SELECT nodeid, part, outcome, input_hash, source,
-    '[' || scores || ',' || metrics || ']' AS numbers
+    '[' || scores || ',' || metrics || ']' AS numbers, event
 FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
+_WITHOUT_EVENT = _SQL.replace(", event", "")
 
 
 class Measured(NamedTuple):
@@ -63,14 +65,28 @@ def measured(store: Store, number: int, among: str = "") -> Iterator[Measured]:
         number: The experiment's.
         among: What is in the node id of the tests that are meant; all have "" in it.
     """
-    for nodeid, part, outcome, input_hash, source, numbers in store.query(
-        _SQL, (number, among)
-    ):
-        (scores, metrics), _ = decoded_start(numbers)
-        unscored: Collection[str] = ()
-        if None in scores.values():
-            unscored = [name for name, each in scores.items() if each is None]
-            scores = {name: each for name, each in scores.items() if each is not None}
-        yield Measured(
-            nodeid, part, outcome, scores, metrics, input_hash, source, unscored
-        )
+    return starmap(_measured, store.query(_WITHOUT_EVENT, (number, among)))
+
+
+def with_events(store: Store, number: int) -> Iterator[tuple[Measured, str]]:
+    """The rows of an experiment in the same order, each with its event as JSON."""
+    for *columns, event in store.query(_SQL, (number, "")):
+        yield _measured(*columns), event
+
+
+def _measured(  # noqa: PLR0913, PLR0917 - the columns of a row
+    nodeid: str,
+    part: str,
+    outcome: str,
+    input_hash: str,
+    source: str | None,
+    numbers: str,
+) -> Measured:
+    (scores, metrics), _ = decoded_start(numbers)
+    unscored: Collection[str] = ()
+    if None in scores.values():
+        unscored = [name for name, each in scores.items() if each is None]
+        scores = {name: each for name, each in scores.items() if each is not None}
+    return Measured(
+        nodeid, part, outcome, scores, metrics, input_hash, source, unscored
+    )

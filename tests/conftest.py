@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,9 @@ class Suite:
 
     def write(self, **files: str) -> Suite:
         """Write modules, by name without `.py`."""
+        # What is written anew within a second, in the same size, Python takes for what
+        # it compiled before.
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)
         for name, text in files.items():
             (self.folder / f"{name}.py").write_text(text, encoding="utf-8")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -16,6 +17,7 @@ from made_runs import Told, store_run
 from stored import a_row, a_store, add, rows
 from test_recording import CAPITALS
 
+from pytest_braintrust.cli import main
 from pytest_braintrust.cli.output import Column, Counter, first_parts, middle, table
 from pytest_braintrust.reports.lines import width_of
 from pytest_braintrust.store.connection import Store
@@ -252,6 +254,45 @@ def test_pull_and_push(suite: Suite, server: FakeBraintrust, tmp_path: Path) -> 
     unreachable = suite.cli("pull", "capitals/latest")
     assert unreachable.status == 1
     assert unreachable.err.count("\n") == 1
+
+
+def test_what_cannot_be_printed_is_told(suite: Suite) -> None:
+    """A full disk, and a folder that was removed meanwhile, in a line each."""
+    suite.write(test_a="def test_a(bt_score): bt_score(output=1)").run()
+    line = f"{sys.executable} -m pytest_braintrust"
+    for shell, why in (
+        (f"{line} list > /dev/full", "No space left on device"),
+        (f"mkdir x; cd x; rmdir ../x; {line} list", "No such file or directory"),
+    ):
+        ran = subprocess.run(
+            ["sh", "-c", shell],
+            cwd=suite.folder,
+            env=suite.env(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 1, ran.stderr
+        (told,) = ran.stderr.splitlines()
+        assert told.endswith(why)
+
+
+class _ClosedOnWindows(io.TextIOWrapper):
+    """What Windows says of a pipe whose reader is gone."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_reader_that_is_gone_is_no_error_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There it has another number."""
+    with (tmp_path / "out").open("wb") as file:
+        monkeypatch.setattr(sys, "stdout", _ClosedOnWindows(file))
+        assert main(["list"]) == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_a_reader_that_is_gone_is_no_error(suite: Suite) -> None:

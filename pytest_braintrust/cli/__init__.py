@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -61,6 +62,9 @@ COMMANDS = (
 #: What a shell calls the end by Ctrl-C, and by a reader that is gone.
 _INTERRUPTED, _NO_READER = 130, 141
 
+#: How a system says that the reader is gone; the second is that of Windows.
+_GONE = (errno.EPIPE, errno.EINVAL)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit status.
@@ -76,9 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PluginError as error:
         warn(str(error))
         return 1
-    except BrokenPipeError:
+    except OSError as error:
         silence()
-        return _NO_READER
+        if error.errno in _GONE and error.filename is None:
+            return _NO_READER
+        warn(f"not all of it could be done: {error.strerror or error}")
+        return 1
     except KeyboardInterrupt:
         warn("interrupted; nothing is lost")
         return _INTERRUPTED

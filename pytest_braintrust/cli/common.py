@@ -130,18 +130,31 @@ def opened_store(given: argparse.Namespace, *, create: bool = False) -> closing[
         StoreError: there is none, or it cannot be opened.
     """
     named: Path | None = given.store
-    directory = named or _nearest(Path.cwd())
+    directory = named or _nearest(here())
     if directory is None and create:
-        directory = Path.cwd() / STORE_DIRECTORY
+        directory = here() / STORE_DIRECTORY
     if directory is None:
         msg = (
-            f"no {STORE_DIRECTORY} in {Path.cwd()} or above; run `pytest --braintrust` "
+            f"no {STORE_DIRECTORY} in {here()} or above; run `pytest --braintrust` "
             "first"
         )
         raise StoreError(msg)
     store = open_store(directory, create=create)
     spool.take_in_left(store)
     return closing(store)
+
+
+def here() -> Path:
+    """The folder that a command is run in.
+
+    Raises:
+        StoreError: it is no longer there.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        msg = f"the folder that this is run in cannot be used: {error.strerror}"
+        raise StoreError(msg) from None
 
 
 def _nearest(start: Path) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pytest_braintrust import baseline
@@ -16,6 +15,7 @@ from pytest_braintrust.cli.common import (
     Commands,
     add_command,
     add_metrics_option,
+    here,
     opened_store,
 )
 from pytest_braintrust.cli.output import as_json, screen_width, show
@@ -105,7 +105,7 @@ def _runs(store: Store, given: argparse.Namespace) -> tuple[Baseline, StoredExpe
         second = resolve(store, given.b, project=given.project)
         return Baseline(first, "name"), second
     root = store.directory.parent
-    found = baseline.of_stored(store, first, None, root=root, folder=Path.cwd())
+    found = baseline.of_stored(store, first, None, root=root, folder=here())
     if found is None:
         name = describing.called(first)
         msg = f"{name} has no baseline: name the run to compare with before it"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pytest_braintrust import baseline, gates, judging
@@ -13,6 +12,7 @@ from pytest_braintrust.cli.common import (
     Commands,
     add_command,
     add_metrics_option,
+    here,
     opened_store,
 )
 from pytest_braintrust.cli.describing import called
@@ -78,7 +78,7 @@ def run(given: argparse.Namespace) -> int:
         found = resolve(store, given.experiment, project=given.project)
         root = store.directory.parent
         base = baseline.of_stored(
-            store, found, given.baseline, root=root, folder=Path.cwd()
+            store, found, given.baseline, root=root, folder=here()
         )
         why = "" if base else baseline.why_none(root, given.baseline)
         judged = judging.judgement(store, found, base, asked, why_none=why)

@@ -47,7 +47,7 @@ def prepare() -> None:
 
 
 def silence() -> None:
-    """Write to nowhere from here on: whoever read our output is gone."""
+    """Write to nowhere from here on: nobody takes what we print."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pytest_braintrust.cli.common import here
 from pytest_braintrust.datasets.writing import DEFAULT_SUFFIX
 from pytest_braintrust.settings import STORE_DIRECTORY
 
@@ -14,9 +15,9 @@ def store_of(given: argparse.Namespace) -> Path:
     """The store's directory, whose cache is used; it need not be there."""
     if given.store is not None:
         return Path(given.store)
-    here = Path.cwd()
-    near = (folder / STORE_DIRECTORY for folder in (here, *here.parents))
-    found = next((each for each in near if each.is_dir()), here / STORE_DIRECTORY)
+    start = here()
+    near = (folder / STORE_DIRECTORY for folder in (start, *start.parents))
+    found = next((each for each in near if each.is_dir()), start / STORE_DIRECTORY)
     return found.resolve()
 
 

@@ -92,11 +92,11 @@ def find_remote(
     if project is None and naming.is_id(name):
         return client.get_experiment(name)
     for called, rest in _readings(name, project):
+        exactly = client.list_experiments(project_name=called, name=rest, limit=1)
+        if rest != naming.LATEST and (found := next(exactly, None)) is not None:
+            return found
         if naming.is_id(rest):
             return client.get_experiment(rest)
-        exactly = client.list_experiments(project_name=called, name=rest, limit=1)
-        if (found := next(exactly, None)) is not None:
-            return found
         listed = client.list_experiments(project_name=called, limit=_CANDIDATES)
         if candidates := [candidate(called, each) for each in newest_first(listed)]:
             return naming.choose(candidates, rest)

@@ -177,6 +177,34 @@ def test_an_owner_is_made_when_that_is_confirmed(
     assert server.state.is_owner(bob["id"], org["id"])
 
 
+def test_a_program_is_told_what_was_done(suite: Suite, server: FakeBraintrust) -> None:
+    """One document, and no question in it."""
+    suite.sends_to(server)
+    (org,) = server.organizations
+    command = ("access", "grant-owner", "--org", "test-org", "--json")
+    ran = suite.cli(*command)
+    assert (ran.status, ran.out) == (2, "")
+    assert "say --yes" in ran.err
+    told = {"organization": org["id"], "user": server.user["id"]}
+    for new in (True, False):
+        ran = suite.cli(*command, "--yes")
+        assert (ran.status, json.loads(ran.out)) == (0, {**told, "new": new})
+
+
+def test_nobody_else_becomes_an_owner(suite: Suite, server: FakeBraintrust) -> None:
+    """Where the server answers users who do not have the address."""
+    suite.sends_to(server)
+    (org,) = server.organizations
+    bob = server.add_user("bob@example.com", org)
+    server.faults.add(
+        Fault(answer(200, {"objects": [bob]}), path="/v1/user", times=None)
+    )
+    ran = suite.cli("access", "grant-owner", "--org=test-org", "--user=e@e.e", "--yes")
+    assert ran.status == 2
+    assert "no user of your organisations has the address e@e.e" in ran.err
+    assert not server.state.is_owner(bob["id"], org["id"])
+
+
 def test_whom_or_what_nobody_knows_is_told(
     suite: Suite, server: FakeBraintrust
 ) -> None:

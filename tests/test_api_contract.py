@@ -211,6 +211,7 @@ def everything(client: BraintrustClient, user_id: str) -> dict[str, Callable[[],
         "login": client.login,
         "list_organizations": lambda: list(client.list_organizations("test-org")),
         "list_users": lambda: list(client.list_users("a+b@example.com", limit=2)),
+        "find_user": lambda: client.find_user("a+b@example.com"),
         "get_user": lambda: client.get_user(user_id),
         "list_roles": lambda: list(client.list_roles("owner")),
         "create_acl": lambda: client.create_acl(

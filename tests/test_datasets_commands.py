@@ -74,6 +74,37 @@ def test_what_is_wrong_changes_nothing(suite: Suite, server: FakeBraintrust) -> 
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("push", "cases.jsonl", "", "--prune"),
+        ("push", "cases.jsonl", " "),
+        ("push", "cases.jsonl", "geo/"),
+        ("push", "cases.jsonl", "/capitals"),
+        ("push", "cases.jsonl", "capitals", "--project="),
+        ("pull", ""),
+        ("list", "--project", ""),
+        ("from", "latest", "--to", ""),
+    ],
+    ids=" ".join,
+)
+def test_what_an_unset_variable_leaves_is_no_name(
+    suite: Suite,
+    server: FakeBraintrust,
+    client: BraintrustClient,
+    arguments: tuple[str, ...],
+) -> None:
+    """It means neither the only dataset that there is nor one of a strange name."""
+    fill(client, "suite", "capitals", ["France"])
+    (suite.folder / "cases.jsonl").write_text('{"input": 1}\n')
+    before = len(server.requests)
+    ran = suite.sends_to(server).cli("dataset", *arguments)
+    assert ran.status == 2
+    assert "name" in ran.err
+    assert len(server.requests) == before
+    assert list(client.list_datasets(name="")) == []
+
+
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv"])
 def test_a_pulled_file_is_the_dataset(
     suite: Suite, server: FakeBraintrust, client: BraintrustClient, name: str

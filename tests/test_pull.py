@@ -366,6 +366,22 @@ def test_an_id_is_a_name_too(client: BraintrustClient) -> None:
     assert pulling.find_remote(client, f"capitals/{wanted}").id == wanted
 
 
+def test_a_name_may_look_like_an_id(client: BraintrustClient) -> None:
+    """It is one all the same."""
+    called = "6d65a4a0-5d2f-4b0e-8a5b-0123456789ab"
+    wanted = an_eval(client, 1, name=called)
+    assert pulling.find_remote(client, f"capitals/{called}").id == wanted
+
+
+def test_latest_is_the_newest_whatever_others_are_called(
+    client: BraintrustClient,
+) -> None:
+    """As in the store; what has that name is found by its id."""
+    an_eval(client, 1, name="latest")
+    newest = an_eval(client, 1)
+    assert pulling.find_remote(client, "capitals/latest").id == newest
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

@@ -32,6 +32,14 @@ class Access(Calls):
         """The users that the key can see, the newest first."""
         return map(User.read, self._list("/v1/user", {"email": email}, limit))
 
+    def find_user(self, email: str) -> User | None:
+        """The user who has that address, in small letters or capitals."""
+        same = email.lower()
+        found = (each for each in self.list_users(email) if each.email)
+        return next(
+            (each for each in found if (each.email or "").lower() == same), None
+        )
+
     def get_user(self, user_id: str) -> User:
         """The user with that id.
 

@@ -54,8 +54,9 @@ class Calls(ABC):
         """Reach another server with the same key; the caller closes it."""
 
     def _get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
-        told = {name: value for name, value in (params or {}).items() if value}
-        return answers.an_object(self._call(Ask("GET", path, params=told)), path)
+        # A name that is empty is one that nothing has, not none that was asked for.
+        ask = Ask("GET", path, params=_given(params or {}))
+        return answers.an_object(self._call(ask), path)
 
     def _send(
         self,

@@ -142,9 +142,9 @@ class BraintrustClient(Projects, Experiments, Datasets, Downloads, Access):
         self._http = self._reach(self.connection.api_url)
 
     def _user_of(self, address: str) -> str:
-        for user in self.list_users(address):
-            if (user.email or "").lower() == address.lower():
-                return user.id
+        user = self.find_user(address)
+        if user is not None:
+            return user.id
         msg = (
             f"calls cannot run as {address}: no user of your organisations has that "
             "address"

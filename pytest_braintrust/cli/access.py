@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_braintrust.cli.common import (
     Commands,
+    a_name,
     add_command,
     add_connection_options,
     required_connection,
 )
 from pytest_braintrust.cli.output import as_json, say, warn
-from pytest_braintrust.errors import NamingError
+from pytest_braintrust.errors import NamingError, SettingsError
 
 if TYPE_CHECKING:
     from pytest_braintrust.api import BraintrustClient, Me, Organization, Role, User
@@ -47,7 +48,7 @@ def add_to(commands: Commands) -> None:
     )
     text = "Show the user who has an e-mail address"
     find_parser = add_command(own, "find", find, text=text, examples=_FIND)
-    find_parser.add_argument("email", metavar="EMAIL")
+    find_parser.add_argument("email", type=a_name, metavar="EMAIL")
     add_connection_options(find_parser)
     _add_grant(own)
 
@@ -63,10 +64,15 @@ def _add_grant(commands: Commands) -> None:
         examples=_GRANT,
     )
     parser.add_argument(
-        "--org", required=True, metavar="ORG", help="the organisation's name or id"
+        "--org",
+        required=True,
+        type=a_name,
+        metavar="ORG",
+        help="the organisation's name or id",
     )
     parser.add_argument(
         "--user",
+        type=a_name,
         metavar="USER",
         help="who becomes an owner, by id or e-mail address (default: yourself)",
     )
@@ -123,6 +129,10 @@ def _plain(user: User) -> dict[str, str | None]:
 
 def grant_owner(given: argparse.Namespace) -> int:
     """Say what is going to be done, ask, and do it."""
+    if given.json and not given.yes:
+        msg = "nobody is asked where a program reads: say --yes"
+        raise SettingsError(msg)
+    tell = _nothing if given.json else say
     with _client(given) as client:
         me = client.me()
         organization = _organization(me.organizations, given.org)
@@ -132,25 +142,35 @@ def grant_owner(given: argparse.Namespace) -> int:
             "organization", organization.id, user_id=user_id, role_id=role.id
         )
         place = f"organisation {organization.name}"
-        if any(grants):
-            say(f"{name} is an owner of {place} already; there is nothing to do")
-            return 0
-        _say_what(name, user_id, organization)
-        if not (given.yes or _agreed()):
-            return 1
-        client.create_acl(
-            "organization", organization.id, user_id=user_id, role_id=role.id
+        was = any(True for _ in grants)
+        if was:
+            tell(f"{name} is an owner of {place} already; there is nothing to do")
+        else:
+            for line in _what(name, user_id, organization):
+                tell(line)
+            if not (given.yes or _agreed()):
+                return 1
+            client.create_acl(
+                "organization", organization.id, user_id=user_id, role_id=role.id
+            )
+            tell(f"{name} is an owner of {place} now")
+    if given.json:
+        print(
+            as_json({"organization": organization.id, "user": user_id, "new": not was})
         )
-    say(f"{name} is an owner of {place} now")
     return 0
 
 
-def _say_what(name: str, user_id: str, organization: Organization) -> None:
-    say(
+def _nothing(_: str) -> None:
+    """Say nothing: what is printed is for a program."""
+
+
+def _what(name: str, user_id: str, organization: Organization) -> Iterator[str]:
+    yield (
         f"This makes {name} ({user_id}) an owner of organisation {organization.name} "
         f"({organization.id})."
     )
-    print("Owners may read, change and delete all of it, and act as its users.")
+    yield "Owners may read, change and delete all of it, and act as its users."
 
 
 def _agreed() -> bool:
@@ -182,7 +202,7 @@ def _user(client: BraintrustClient, me: Me, text: str | None) -> tuple[str, str]
     if "@" not in text:
         user = client.get_user(text)
         return user.id, user.email or user.id
-    found = next(client.list_users(text), None)
+    found = client.find_user(text)
     if found is None:
         msg = f"no user of your organisations has the address {text}"
         raise NamingError(msg)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from pytest_braintrust.cli.common import a_count
+from pytest_braintrust.cli.common import (
+    a_count,
+    a_name,
+)
 from pytest_braintrust.naming import newest_first
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -14,8 +17,8 @@ _LIMIT = 20
 
 def add_choosing_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which runs are shown, and how many."""
-    parser.add_argument("--project", help="only runs of this project")
-    parser.add_argument("--branch", help="only runs of this branch")
+    parser.add_argument("--project", type=a_name, help="only runs of this project")
+    parser.add_argument("--branch", type=a_name, help="only runs of this branch")
     parser.add_argument(
         "--limit",
         type=a_count,

@@ -119,6 +119,14 @@ def a_count(text: str) -> int:
     return int(text)
 
 
+def a_name(text: str) -> str:
+    """A name that is one, for argparse: not what an unset variable leaves."""
+    if not text.strip():
+        msg = "an empty text is no name"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
 def opened_store(given: argparse.Namespace, *, create: bool = False) -> closing[Store]:
     """Open the store that the options name, or the nearest one upwards.
 

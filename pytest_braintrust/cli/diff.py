@@ -13,6 +13,7 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
+    a_name,
     add_command,
     add_metrics_option,
     here,
@@ -55,7 +56,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("a", metavar="A", nargs="?", default=LATEST, help=EXPERIMENT)
     text = "the later run, compared with A"
     parser.add_argument("b", metavar="B", nargs="?", help=text)
-    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--project", type=a_name, help="look among the runs of this project"
+    )
     parser.add_argument(
         "--score",
         action="append",

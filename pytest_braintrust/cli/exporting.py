@@ -10,6 +10,7 @@ from pytest_braintrust.cli.common import (
     EXPERIMENT,
     STREAM,
     Commands,
+    a_name,
     add_command,
     opened_store,
 )
@@ -38,7 +39,9 @@ def add_to(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", help=EXPERIMENT)
-    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--project", type=a_name, help="look among the runs of this project"
+    )
     parser.add_argument(
         "-o",
         "--output",

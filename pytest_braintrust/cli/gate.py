@@ -10,6 +10,7 @@ from pytest_braintrust import baseline, gates, judging
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
+    a_name,
     add_command,
     add_metrics_option,
     here,
@@ -52,7 +53,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
     )
-    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--project", type=a_name, help="look among the runs of this project"
+    )
     parser.add_argument(
         "--baseline",
         metavar="RUN",

@@ -7,6 +7,7 @@ import argparse
 from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     Commands,
+    a_name,
     add_command,
     add_connection_options,
     opened_store,
@@ -45,7 +46,9 @@ def add_to(commands: Commands) -> None:
         metavar="PROJECT/EXPERIMENT",
         help="its name, `latest`, `latest~1`, a branch, or its id",
     )
-    parser.add_argument("--project", help="the project, where the name leaves it out")
+    parser.add_argument(
+        "--project", type=a_name, help="the project, where the name leaves it out"
+    )
     add_connection_options(parser)
 
 

@@ -12,6 +12,7 @@ from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
     a_count,
+    a_name,
     add_command,
     moment,
     opened_store,
@@ -77,7 +78,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
     )
-    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--project", type=a_name, help="look among the runs of this project"
+    )
     parser.add_argument(
         "--score",
         type=_condition,

@@ -13,12 +13,17 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
+    a_name,
     add_command,
     add_connection_options,
     opened_store,
     required_connection,
 )
-from pytest_braintrust.cli.datasets.naming import file_name, project_of
+from pytest_braintrust.cli.datasets.naming import (
+    a_dataset,
+    file_name,
+    project_of,
+)
 from pytest_braintrust.cli.output import as_json, say, warn
 from pytest_braintrust.datasets import harvest, writing
 from pytest_braintrust.datasets.conditions import Condition
@@ -72,9 +77,14 @@ def add_to(commands: Commands) -> None:
         help="write over a file of the run's name, too",
     )
     target.add_argument(
-        "--to", metavar="NAME", help="a dataset on Braintrust; rows are added to it"
+        "--to",
+        type=a_dataset,
+        metavar="NAME",
+        help="a dataset on Braintrust; rows are added to it",
     )
-    parser.add_argument("--project", help="look among the runs of this project")
+    parser.add_argument(
+        "--project", type=a_name, help="look among the runs of this project"
+    )
     add_connection_options(parser)
 
 

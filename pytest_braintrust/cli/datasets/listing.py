@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_braintrust.cli.common import (
     Commands,
+    a_name,
     add_command,
     add_connection_options,
     required_connection,
@@ -38,7 +39,7 @@ def add_to(commands: Commands) -> None:
         text="List the datasets on Braintrust, the newest first",
         examples=_EXAMPLES,
     )
-    parser.add_argument("--project", help="only datasets of this project")
+    parser.add_argument("--project", type=a_name, help="only datasets of this project")
     add_connection_options(parser)
 
 

@@ -33,6 +33,14 @@ def file_name(name: str) -> str:
     return (kept.strip(". ")[:100] or "dataset") + DEFAULT_SUFFIX
 
 
+def a_dataset(text: str) -> str:
+    """What a dataset is called by, for argparse."""
+    if not text.strip() or text.startswith("/") or text.endswith("/"):
+        msg = f"{text!r} names no dataset: say PROJECT/NAME"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
 def a_count_of_rows(text: str) -> int:
     """A whole number of 1 or more, for argparse."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

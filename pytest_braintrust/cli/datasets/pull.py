@@ -9,12 +9,14 @@ from typing import Any
 
 from pytest_braintrust.cli.common import (
     Commands,
+    a_name,
     add_command,
     add_connection_options,
     required_connection,
 )
 from pytest_braintrust.cli.datasets.naming import (
     a_count_of_rows,
+    a_dataset,
     file_name,
     project_of,
     store_of,
@@ -43,7 +45,12 @@ def add_to(commands: Commands) -> None:
         "downloaded before and did not change is not downloaded again.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("name", metavar="NAME", help="PROJECT/NAME, or only the name")
+    parser.add_argument(
+        "name",
+        type=a_dataset,
+        metavar="NAME",
+        help="PROJECT/NAME, or only the name",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -51,7 +58,9 @@ def add_to(commands: Commands) -> None:
         metavar="FILE",
         help="a .jsonl, .json or .csv file (default: the dataset's name with .jsonl)",
     )
-    parser.add_argument("--project", help="the project, where the name leaves it out")
+    parser.add_argument(
+        "--project", type=a_name, help="the project, where the name leaves it out"
+    )
     parser.add_argument("--version", help="as of this version (default: as it is now)")
     parser.add_argument(
         "--limit", type=a_count_of_rows, metavar="N", help="how many rows at most"

@@ -211,8 +211,8 @@ def _told(params: Mapping[str, object], marked: Fields) -> Fields:
         elif name == "expected":
             expected = clean(value)
         # pytest-repeat counts its repetitions in such a parameter: they are trials
-        # of one case, and its input is the same.
-        elif not name.startswith("__"):
+        # of one case, and its input is the same. So it is on whatever loop of anyio.
+        elif not name.startswith("__") and name != "anyio_backend":
             asked[plain_text(name)] = clean(value)
     if asked:
         # A row that is asked in more than one way: each is an input of its own.

@@ -287,6 +287,8 @@ def test_code_without_the_fixture_logs_for_the_test_that_is_running(
             (row,) = [each for each in ran.rows() if is_of(each, f"test_{name}", n)]
             assert row["scores"] == {"judged": 1, "pass": 1}
             assert {key for key in row["metadata"] if key.isdigit()} == {str(n)}
+            # Which loop of anyio's it ran on is nothing that was asked.
+            assert row["input"] == {"n": n}
     assert len(ran.rows()) == len(names) * 3 + 3 * 3 + 3
     assert not [each for each in ran.rows() if "test_nothing" in nodeid(each)]
 

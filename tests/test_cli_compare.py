@@ -410,6 +410,14 @@ def test_what_a_failed_gate_says_to_type_works(suite: Suite) -> None:
     assert suite.cli("gate", "--fail-on-regression").status == 1
 
 
+def test_what_most_tests_have_is_shown_first(store: Store, command: Command) -> None:
+    """In `list` and `history`: a score of two tests says little of the run."""
+    few = [Told(f"a{n}", {"recall": 0.5}) for n in range(2)]
+    store_run(store, [*few, *(Told(f"b{n}", {"exact": 1.0}) for n in range(9))])
+    assert "  exact 1.000  +2 " in command("list").out
+    assert command("history").out.startswith("exact in project p\n")
+
+
 def by_model(store: Store) -> None:
     """A run of two models, and of a test that has none."""
     told = [

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pytest_braintrust.baseline import is_cut_short
+from pytest_braintrust.fields import PASS
 from pytest_braintrust.store import reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import RowCounts, ScoreSummary, StoredExperiment
@@ -59,8 +60,9 @@ def rows_text(counts: RowCounts) -> str:
 
 
 def scores_text(scores: list[ScoreSummary]) -> str:
-    """The means in one line."""
-    return "  ".join(f"{score.name} {score.mean:.3f}" for score in scores)
+    """The means in one line: first what most rows have, and `pass` last."""
+    ranked = sorted(scores, key=lambda score: (score.name == PASS, -score.count))
+    return "  ".join(f"{score.name} {score.mean:.3f}" for score in ranked)
 
 
 def passed_text(each: StoredExperiment) -> str:

@@ -127,9 +127,13 @@ def _refuse_unknown(points: Sequence[_Point], test: str) -> None:
 
 
 def _names(points: Sequence[_Point]) -> list[str]:
-    """The scores, those that most runs have first, and `pass` last."""
-    found = Counter(name for each in points for name in each.measures.scores)
-    return sorted(found, key=lambda name: (name == PASS, -found[name]))
+    """The scores, those that most runs and then most tests have first, `pass` last."""
+    runs, tests = Counter[str](), Counter[str]()
+    for each in points:
+        for name, found in each.measures.scores.items():
+            runs[name] += 1
+            tests[name] += found.tests
+    return sorted(runs, key=lambda name: (name == PASS, -runs[name], -tests[name]))
 
 
 def _drawn(points: Sequence[_Point], asked: str | None) -> str | None:

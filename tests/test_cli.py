@@ -96,6 +96,32 @@ def test_show_filters_rows(command: Command) -> None:
     )
 
 
+TALKATIVE = """\
+def test_it(bt_score):
+    said = "a word " * 40
+    bt_score(input="x" * 5_000, output=said, expected="line\\n" * 30,
+             metadata={"judge": "Too long. " * 9, "model": "small"})
+"""
+
+
+def test_what_a_row_says_can_be_read_on_a_terminal(suite: Suite) -> None:
+    """Long texts go on below, up to twenty lines, and with them what a judge said."""
+    suite.write(test_it=TALKATIVE).run()
+    suite.environment["COLUMNS"] = "80"
+    out = suite.cli("show", "--output").out
+    lines = out[out.index("passed  test_it") :].splitlines()
+    assert max(map(width_of, lines)) <= 80
+    assert " ".join(out.split()).count("a word") == 40
+    assert sum(line.endswith(" line") for line in lines) == 20
+    assert "            … 10 more lines" in lines
+    (input_line,) = [line for line in lines if line.startswith("  input ")]
+    assert input_line.endswith("x…")
+    at = next(n for n, line in enumerate(lines) if line.startswith("  metadata "))
+    told = " ".join(" ".join(lines[at:]).split())
+    assert told.startswith('metadata {"judge": "Too long. Too long.')
+    assert told.endswith('"model": "small"}')
+
+
 @pytest.mark.parametrize(
     ("expression", "count"),
     [

@@ -63,7 +63,9 @@ _OUTCOME, _SCORE, _TEST = 9, 7, 36
 _WIDE = 10_000
 #: Of one field, with --output.
 _LINES = 20
-_FIELDS = ("input", "output", "expected", "error")
+_FIELDS = ("input", "output", "expected", "metadata", "error")
+#: Columns of their names, with the gaps around them.
+_NAMES = 12
 
 
 def add_to(commands: Commands) -> None:
@@ -106,7 +108,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--output",
         action="store_true",
-        help="with the input, output, expected value and error of each row",
+        help="with the input, output, expected value, metadata and error of each row",
     )
     parser.add_argument(
         "--by",
@@ -277,6 +279,9 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
         scores = "  ".join(f"{name} {_number(v)}" for name, v in each.scores.items())
         yield plain(f"{each.outcome}  {each.test}  {scores}")
         event: dict[str, Any] = json.loads(each.event)
+        # What the plugin itself knows of the test is not what the test said.
+        told = {k: v for k, v in (event.get("metadata") or {}).items() if k != "pytest"}
+        event["metadata"] = told or None
         for name in _FIELDS:
             if event.get(name) is not None:
                 yield from _field(name, event[name], width)
@@ -285,11 +290,25 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
 def _field(name: str, value: object, width: int | None) -> Iterator[str]:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     lines = text.splitlines() or [""]
+    shown = [each for line in lines[:_LINES] for each in _broken(line, width)]
     if len(lines) > _LINES:
-        lines = [*lines[:_LINES], f"… {len(lines) - _LINES:,} more lines"]
-    for place, line in enumerate(lines):
-        told = f"  {padded(name if not place else '', 10)}{plain(line)}"
-        yield (told if width is None else fitted(told, width)).rstrip()
+        shown = [*shown[:_LINES], f"… {len(lines) - _LINES:,} more lines"]
+    elif len(shown) > _LINES:
+        shown = [*shown[:_LINES], "…"]
+    for place, line in enumerate(shown):
+        yield f"  {padded(name if not place else '', _NAMES - 2)}{line}".rstrip()
+
+
+def _broken(line: str, width: int | None) -> Iterator[str]:
+    """A line as it is, or in as many as it takes to be read on the screen."""
+    told = plain(line)
+    if width is None:
+        yield told
+        return
+    room = max(1, width - _NAMES)
+    for part in fit(Line(fitted(told, room * _LINES), hang=0), room):
+        # A word of more than a line is cut.
+        yield fitted(part.text, room)
 
 
 def _labelled(label: str, text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from pytest_braintrust import child, folder
 from pytest_braintrust.child import Progress
+from pytest_braintrust.clocks import now
 from pytest_braintrust.datasets.cache import FOLDER, PINS, Cache, Entry
 from pytest_braintrust.datasets.wanted import Wanted
 from pytest_braintrust.errors import DatasetError
@@ -202,5 +202,5 @@ class _Pin:
         """Remove the pins of runs that ended long ago."""
         for run in self.path.parent.parent.glob("*"):
             with suppress(OSError):
-                if time.time() - run.stat().st_mtime > _DAY:
+                if now() - run.stat().st_mtime > _DAY:
                     shutil.rmtree(run, ignore_errors=True)

@@ -303,6 +303,17 @@ def test_a_terminal_shows_how_far_a_download_is(
 # Offline, and without a key
 
 
+def test_a_mocked_clock_lets_go_of_no_other_dataset(
+    suite: Suite, server: FakeBraintrust, capitals: str
+) -> None:
+    """What a run's workers have in common is not old, whatever its tests call now."""
+    mocked = "import time\ntime.time = lambda: 4e9"
+    suite.write(conftest=mocked, test_geo=text(), test_some=text(more="limit=2"))
+    ran = suite.with_plugins("xdist").sends_to(server).run("-n2")
+    assert ran.status == 0, ran.out
+    assert len([*suite.folder.glob(".braintrust/datasets/pins/*/*.json")]) == 2
+
+
 def test_offline_uses_the_cached_version(
     suite: Suite, server: FakeBraintrust, client: BraintrustClient, capitals: str
 ) -> None:

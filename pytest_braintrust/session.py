@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from pytest_braintrust import (
 )
 from pytest_braintrust import settings as settings_room
 from pytest_braintrust.controller import Controller
-from pytest_braintrust.describing import Finder, describe
+from pytest_braintrust.describing import Finder, Run, describe
 from pytest_braintrust.errors import BaselineError, SettingsError, StoreError
 from pytest_braintrust.judging import Asked, Judge
 from pytest_braintrust.keeping import Keeper
@@ -74,53 +75,58 @@ class Starter:
     # Before pytest-xdist starts its workers, which are told of the run.
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        config, plan = self._config, self._plan
-        settings = plan.settings
+        config, settings = self._config, self._plan.settings
         run = describe(config, settings)
-        folder = config.invocation_params.dir
-        judge = Judge(
-            plan.asked,
-            config.rootpath,
-            folder,
+        judge = self._judge(run)
+        worse: list[str] = []
+
+        def look(store: Store) -> None:
+            take_in_left(store)
+            elsewhere = settings.connection is not None
+            judge.choose(store, run.project, elsewhere=elsewhere)
+            worse[:] = judge.worse(store, run.project) if settings.only_worse else []
+
+        store, note = self._open(look)
+        run = replace(run, bases=judge.bases())
+        if worse:
+            selected = {**run.metadata, selection.SELECTED: "regressed"}
+            run = replace(run, only=tuple(worse), metadata=selected)
+        notes = [each for each in (note, configured.mistaken_root(config)) if each]
+        keeper = Keeper(store, run.experiment, _session_of(run), notes=notes)
+        controller = Controller(
+            config, settings, self._plan.places, run=run, keeper=keeper, judge=judge
+        )
+        self._wire(run, store, controller)
+        controller.start()
+
+    def _judge(self, run: Run) -> Judge:
+        return Judge(
+            self._plan.asked,
+            self._config.rootpath,
+            self._config.invocation_params.dir,
             run.repo_info,
             run_id=run.run_id,
             selection=run.selection,
             shared=run.is_shared,
         )
+
+    def _open(self, look: Callable[[Store], None]) -> tuple[Store, str | None]:
         try:
-            elsewhere = settings.connection is not None
-
-            def look(store: Store) -> None:
-                take_in_left(store)
-                judge.choose(store, run.project, elsewhere=elsewhere)
-
-            store, note = open_somewhere(settings.store, look)
+            return open_somewhere(self._plan.settings.store, look)
         except BaselineError as error:
-            msg = f"{plan.asked.named_by}: {error}"
+            msg = f"{self._plan.asked.named_by}: {error}"
             raise pytest.UsageError(msg) from None
         except StoreError as error:
             msg = f"braintrust: no place for the local store: {error}"
             raise pytest.UsageError(msg) from None
-        run = replace(run, bases=judge.bases())
-        if settings.only_worse and (worse := judge.worse(store, run.project)):
-            selected = {**run.metadata, selection.SELECTED: "regressed"}
-            run = replace(run, only=tuple(worse), metadata=selected)
-        session = NewSession(
-            run.session_id,
-            run.run_id,
-            run.started_at,
-            socket.gethostname(),
-            os.getpid(),
-        )
-        notes = [each for each in (note, configured.mistaken_root(config)) if each]
-        keeper = Keeper(store, run.experiment, session, notes=notes)
-        controller = Controller(
-            config, settings, plan.places, run=run, keeper=keeper, judge=judge
-        )
-        config.stash[FINDER] = Finder(
-            run.experiment, settings.connection, str(store.directory)
-        ).find
-        config.stash[SOURCE] = lambda: _source(settings, store.directory)
+
+    def _wire(self, run: Run, store: Store, controller: Controller) -> None:
+        """Register the run's plugins, and leave what fixtures and collection ask for."""
+        config, settings = self._config, self._plan.settings
+        directory = store.directory
+        finder = Finder(run.experiment, settings.connection, str(directory))
+        config.stash[FINDER] = finder.find
+        config.stash[SOURCE] = lambda: _source(settings, directory)
         config.pluginmanager.register(controller, "pytest-braintrust-controller")
         config.pluginmanager.register(controller.recorder, RECORDER)
         select(
@@ -130,7 +136,11 @@ class Starter:
             only=run.only,
         )
         config.add_cleanup(controller.close)
-        controller.start()
+
+
+def _session_of(run: Run) -> NewSession:
+    host, pid = socket.gethostname(), os.getpid()
+    return NewSession(run.session_id, run.run_id, run.started_at, host, pid)
 
 
 def _source(settings: Settings, directory: Path) -> Source:

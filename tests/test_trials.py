@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from conftest import Suite, nodeid
@@ -198,6 +200,24 @@ def test_all_is_run_where_nothing_got_worse(suite: Suite) -> None:
         "--braintrust-regressed"
     )
     assert "5 collected = 5 passed" in ran.section
+
+
+def test_all_is_run_where_nothing_can_be_read_of_what_got_worse(suite: Suite) -> None:
+    """A store whose rows are damaged is set aside, as any that is no store."""
+    suite.write(test_r=REGRESSING.format(answer="1")).run()
+    ran = suite.write(test_r=REGRESSING.format(answer="number % 2")).run()
+    path = ran.store / "store.sqlite3"
+    with closing(sqlite3.connect(path)) as store:
+        of_rows = "SELECT rootpage FROM sqlite_master WHERE name = 'rows'"
+        (page,), (size,) = (
+            store.execute(sql).fetchone() for sql in (of_rows, "PRAGMA page_size")
+        )
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    ran = suite.run("--braintrust-regressed")
+    assert "5 collected = 5 passed" in ran.section
+    assert "it is set aside as" in " ".join(ran.out.split())
 
 
 SHAKY = """\

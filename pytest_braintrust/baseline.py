@@ -35,8 +35,9 @@ How: TypeAlias = Literal["ancestor", "previous", "branch", "name", "file", "stor
 #: Where it is the place that speaks for a run, and nobody named it.
 BY_PLACE = frozenset({"ancestor", "previous", "branch"})
 
-#: So many of the runs before one are looked at, whether they have more of its tests:
-#: by more than this share of theirs, and by so many times what they lack.
+#: How many runs before the one that was picked are looked at. One of them takes its
+#: place if the picked one lacks more than this share of its tests, and so many times
+#: what it lacks itself.
 _LOOKED_BACK, _SHARE, _CLEARLY = 10, 0.1, 2
 
 #: Runs that ended by themselves; interrupted ones measured a part at most.

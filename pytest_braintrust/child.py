@@ -110,7 +110,10 @@ class Child:
         return True
 
     def finish(self) -> bool:
-        """Tell it that, and close its input: it does what is left to do and ends."""
+        """Tell it that the run ended, as `tell_end`, and close its input.
+
+        It does what is left to do, and ends.
+        """
         told = self.tell_end()
         self._input.close()
         return told

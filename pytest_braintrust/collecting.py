@@ -71,7 +71,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     if mark.kwargs["dataset"] is None:
         return
     if FIXTURE not in metafunc.fixturenames:
-        # Of a class or module whose other tests have the rows, this one has none.
+        # The marker of a class or module is for those of its tests that have the argument.
         if mark in definition.own_markers:
             _fail(metafunc, f"it names a dataset and has no argument {FIXTURE}")
         return

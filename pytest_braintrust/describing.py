@@ -30,8 +30,7 @@ _FIND_SECONDS = 90.0
 class Run:
     """One run of pytest; plain values, so that a worker can be told of it."""
 
-    #: This process's own, as it keeps no other one's journals and sends no other
-    #: one's rows.
+    #: This process's own: it keeps journals and sends rows of no other session.
     session_id: str
     #: What all processes that make the run have in common; the same as a rule.
     run_id: str

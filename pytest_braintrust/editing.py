@@ -25,9 +25,8 @@ _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
 
 _MAPPINGS = ("context", "origin", "span_attributes")
 
-#: What a hook may raise that fails it: outcomes of pytest and `sys.exit` are no
-#: `Exception`, and tell of the hook nothing else here. `pytest.exit`, which is one,
-#: goes before these.
+#: What counts as a failure of a hook: also outcomes of pytest and `sys.exit`, which are
+#: no `Exception`. `pytest.exit`, which is one, is looked for before these.
 FAILURES = (Exception, pytest.fail.Exception, pytest.skip.Exception, SystemExit)
 
 #: What stands in a traceback between us and a hook.

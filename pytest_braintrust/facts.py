@@ -17,8 +17,8 @@ from pytest_braintrust.git import RepoInfo
 from pytest_braintrust.jsonable import clean, dumps
 from pytest_braintrust.redacting import REDACTED
 
-#: Where a run says of which metrics more is better: what it was judged by is what it
-#: is judged by again, where its ini file is not at hand.
+#: Where a run says of which metrics more is better, so that commands, which do not read
+#: its ini file, judge it as it was judged.
 HIGHER_IS_BETTER = "higher_is_better"
 
 

@@ -166,7 +166,7 @@ class Keeper:
     def _written(self, nodeid: str, worker: str | None) -> dict[str, Row]:
         """The rows of a test that are in the store, or on their way there."""
         told = self.last_of(nodeid, worker)
-        # A second test may have the name of one that ended.
+        # What has the name of a test that ended is another one.
         return {} if told is None or told.ended else told.rows
 
     def _take_out(self, known: dict[str, Row], now: dict[str, Row]) -> None:

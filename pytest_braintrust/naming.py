@@ -130,9 +130,9 @@ class Series(Generic[T]):
 
 
 def series(candidates: Sequence[Candidate[T]], text: str) -> Series[T]:
-    """What `choose` answers, before the older ones of its name or branch.
+    """The experiment that `choose` answers, then older ones of its name or branch.
 
-    A place in time and what is shortened mean one by itself.
+    A place in time, such as `main~1`, or a shortened name means one experiment alone.
 
     Raises:
         NamingError: there is none, or more than one.

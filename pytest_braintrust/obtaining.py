@@ -63,7 +63,7 @@ class Source:
         )
 
     def project_of(self, named: str | None) -> str:
-        """The project of a dataset whose test's marker names that one."""
+        """The project of a dataset, for the one that the test's marker names, or none."""
         return self.project if self.project_forced or not named else named
 
 

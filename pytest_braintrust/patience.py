@@ -1,4 +1,4 @@
-"""How long somebody who waits for us has us try: until it is of no use."""
+"""How long to go on trying at the end of a run, while somebody waits for us."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ GONE_SECONDS = 3.0
 
 
 class Patience:
-    """How long the end of a run goes on trying.
+    """Says whether another try is worth the wait.
 
     Args:
-        seconds: For how long that may bring nothing to where it should go, on end.
+        seconds: How long tries may go on without a row that arrives.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -27,8 +27,8 @@ class Patience:
 
         Args:
             pause: Seconds until then.
-            waited_for: Whether somebody waits for it, who learns nothing by more
-                where nobody is there.
+            waited_for: Whether somebody waits for it: then a server that no connection
+                can be made to is given up after `GONE_SECONDS`.
         """
         until = self._arrived + self._seconds
         if self._gone and waited_for:

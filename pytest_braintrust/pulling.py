@@ -310,11 +310,10 @@ def _arrivals(lines: Iterable[Line]) -> Iterator[Arrival]:
 def _with_its_end(
     store: Store, each: StoredExperiment, there: Experiment
 ) -> StoredExperiment:
-    """Say when a run ran that was not made here, and how it ended.
+    """Note when a run that was not made here ran, and how it ended.
 
-    That is what its rows say, if not itself.
-
-    A run of ours that does not say so did not end, or goes on.
+    Of an experiment that others made, its rows tell how. A run of ours says so itself,
+    unless it was killed or goes on.
     """
     if each.run_id != each.remote_id:
         return each

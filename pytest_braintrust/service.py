@@ -170,9 +170,9 @@ class Upload:
         return max(told, policy.wait(self._troubles - 1) if self._troubles else 0.0)
 
     def drain(self, seconds: float = _DRAINING.seconds) -> None:
-        """Send all that is recorded, until that fails for some seconds on end.
+        """Send all that is recorded, or give up after some seconds without success.
 
-        Fewer seconds where nobody is there: who waits for us learns nothing by more.
+        After fewer where no connection can be made, as `Patience` has it.
         """
         patience = Patience(seconds)
         self._take_in()

@@ -157,7 +157,7 @@ class Worker:
         }
 
     def _recorded(self, session: pytest.Session) -> str:
-        """A digit for each test, 1 where it records: of those that died we know less."""
+        """A digit for each test, 1 if it is recorded: for those that die unheard."""
         flags = (
             cases.is_recorded(item, record_all=self._rules.record_all)
             for item in session.items

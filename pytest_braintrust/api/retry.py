@@ -25,8 +25,7 @@ _DOUBLINGS = 100
 class RetryPolicy:
     """At most `tries` tries within `seconds`; waits grow from `first` to `longest`.
 
-    After `silence` seconds on end without a byte from the server there is one more at
-    most.
+    A server that has sent no byte for `silence` seconds is given up after two tries.
     """
 
     tries: int = 6

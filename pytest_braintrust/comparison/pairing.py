@@ -67,7 +67,7 @@ class Test(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether it only tells how the test ended, whose further rows say the rest.
+        """Whether it tells how the test ended, and its further rows have the scores.
 
         It has no score beside `pass`, and needs none.
         """
@@ -107,10 +107,12 @@ class Pair:
 class Unpaired:
     """Tests that one run has and the other has not, once all pairs were seen."""
 
-    #: Whether a test of the earlier run, by its node id, was to be run now, and one of
-    #: the later run then: one that was not asked for may be there as it was.
+    #: Whether the later run was asked for a test of the earlier one, by its node id: one
+    #: that it was not asked for is not gone.
     asked_now: Callable[[str], bool] = lambda nodeid: True
+    #: Whether the earlier run was asked for a test of the later one: else it is not new.
     asked_then: Callable[[str], bool] = lambda nodeid: True
+    #: Tests that the earlier run alone has, and those that the later one alone has.
     gone: list[Test] = field(default_factory=list)
     new: list[Test] = field(default_factory=list)
 

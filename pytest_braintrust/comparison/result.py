@@ -152,7 +152,7 @@ class RunComparison:
     scores_new: tuple[str, ...]
     #: Those that tests of both runs had then, and no test has now.
     scores_gone: tuple[str, ...]
-    #: Scores and metrics of the baseline that only tests have that have no row now.
+    #: Scores and metrics that only such tests had in the baseline as have no row now.
     not_run: tuple[str, ...]
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)

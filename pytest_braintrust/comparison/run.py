@@ -213,7 +213,7 @@ class _Seen:
         )
 
     def not_run(self) -> tuple[str, ...]:
-        """What only tests had then that have no row now."""
+        """The scores and metrics that only such tests had then as have no row now."""
         scores = self.then.scores.keys() - self.expected.keys() - self.now.scores.keys()
         metrics = self.then.metrics.keys() - self.expected_metrics.keys()
         return tuple(sorted(scores | (metrics - self.now.metrics.keys())))

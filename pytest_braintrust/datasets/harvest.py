@@ -20,9 +20,7 @@ _FACTS = {"outcome": "outcome", "test": "nodeid", "worker": "worker"}
 
 @dataclass(slots=True)
 class Harvest:
-    """Takes the rows that a condition holds for.
-
-    Not those that only tell how a test ended which said all of its further rows.
+    """Takes the rows that a condition holds for, without those that are `SILENT`.
 
     Attributes:
         condition: The condition.

@@ -16,7 +16,7 @@ POWER = 0.8
 
 #: Two values of one test that differ by less are the same: float noise.
 SAME = 1e-12
-#: A spread or a mean that is this small beside the differences it comes from is 0.
+#: A spread or a mean that is so small beside the values that it comes from is 0.
 NOISE = 1e-9
 
 

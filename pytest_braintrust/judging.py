@@ -26,7 +26,7 @@ from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
 #: How many of the tests that got worse are looked at: as many as GitHub annotates.
-WORST = 10
+DETAILED = 10
 
 #: Gates that have a limit for each name, and whether the names are scores.
 _LIMITS = {"fail_under": True, "fail_over": False, "max_drop": True}
@@ -138,7 +138,7 @@ def judgement(
             each=seen.add,
         )
         measures = seen.result()
-        shown = compared.worse_tests[:WORST]
+        shown = compared.worse_tests[:DETAILED]
         worst = details(store, base.experiment, experiment, shown)
     found = gates.judge(asked.gates, measures, compared)
     not_run: set[str] = set()

@@ -297,10 +297,10 @@ def test_history_leaves_out_whole_scores_where_there_is_no_room(
 
 def test_history_of_nothing(store: Store, command: Command) -> None:
     """Says how to begin."""
-    assert "no such runs yet" in command("history").out
+    assert "no runs yet" in command("history").out
     store_run(store, [Told("a", outcome="skipped")])
     assert "no score in project p" in command("history").out
-    assert "no such runs yet" in command("history", "--branch", "main").out
+    assert "no runs of branch main" in command("history", "--branch", "main").out
 
 
 def test_gate_judges_a_stored_run(store: Store, command: Command) -> None:

@@ -371,10 +371,10 @@ def test_a_test_that_raised_says_what(store: Store) -> None:
 def test_a_difference_far_into_a_line_is_shown() -> None:
     """Two lines that begin alike for long are of no use cut at their end."""
     same = "x" * 200
-    old, new = worst.beside(f"{same}old answer", f"{same}new answer", 70)
+    old, new = worst.from_difference(f"{same}old answer", f"{same}new answer", 70)
     assert old == "…" + "x" * 20 + "old answer"
     assert new == "…" + "x" * 20 + "new answer"
-    assert worst.beside("short", "shirt", 70) == ("short", "shirt")
+    assert worst.from_difference("short", "shirt", 70) == ("short", "shirt")
 
 
 @pytest.mark.parametrize(

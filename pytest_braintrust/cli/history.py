@@ -12,6 +12,7 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.choosing import (
     add_choosing_options,
     chosen,
+    none_of_them,
     say_older,
     within_limit,
 )
@@ -97,7 +98,7 @@ def run(given: argparse.Namespace) -> int:
         print(as_json([_plain(each) for each in points]))
         return 0
     if not points:
-        print("no such runs yet: record one with `pytest --braintrust`")
+        say(none_of_them(given))
         return 0
     drawn = _drawn(points, given.score)
     title = described(drawn, _scale(points, drawn)) if drawn else "no score"

@@ -20,7 +20,7 @@ from pytest_braintrust.reports.terminal import (
     trials_texts,
     unscored_text,
 )
-from pytest_braintrust.reports.worst import beside, losses
+from pytest_braintrust.reports.worst import from_difference, losses
 from pytest_braintrust.words import a_number
 
 #: Stands at the head of what we write, so that a bot finds its own comment again.
@@ -154,7 +154,7 @@ def _worst(details: Sequence[Detail], total: int) -> Iterator[str]:
         for name, value in each.asked.items():
             yield f"  - {name}: {_code(value)}"
         if each.first_difference is not None:
-            old, new = beside(*each.first_difference, _LONGEST_OUTPUT)
+            old, new = from_difference(*each.first_difference, _LONGEST_OUTPUT)
             yield f"  - then: {_code(old)}"
             yield f"  - now: {_code(new)}"
         if each.reason is not None:

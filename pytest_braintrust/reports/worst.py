@@ -34,7 +34,7 @@ def _test(each: Detail, width: int) -> Iterator[Line]:
         yield Line(f"  {name}", long="left")
         yield Line(f"    {scores}", hang=4)
     if each.first_difference is not None:
-        old, new = beside(*each.first_difference, width - 6)
+        old, new = from_difference(*each.first_difference, width - 6)
         yield Line(f"    - {old}", "red", "cut")
         yield Line(f"    + {new}", "green", "cut")
     elif each.same_output:
@@ -55,7 +55,7 @@ def losses(test: WorseTest) -> str:
     return f"{told} over {trials:,} trials" if trials > 1 else told
 
 
-def beside(old: str, new: str, width: int) -> tuple[str, str]:
+def from_difference(old: str, new: str, width: int) -> tuple[str, str]:
     """Two lines, begun shortly before what is not the same where that lies too far."""
     old, new = plain(old), plain(new)
     moved = (at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)

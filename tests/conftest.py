@@ -27,7 +27,7 @@ from pytest_braintrust.api import BraintrustClient
 from pytest_braintrust.cli import main
 from pytest_braintrust.errors import StoreError
 from pytest_braintrust.store import spool
-from pytest_braintrust.store.connection import FILE_NAME, open_store
+from pytest_braintrust.store.connection import FILE_NAME, Store, open_store
 
 pytest_plugins = ["pytester"]
 
@@ -346,6 +346,27 @@ def client(server: FakeBraintrust, waits: list[float]) -> Iterator[BraintrustCli
 def plugin_args(request: pytest.FixtureRequest) -> list[str]:
     """Run a test plain, with pytest-xdist and no worker, and with two workers."""
     return list(request.param)
+
+
+@pytest.fixture(params=[(), ("-p", XDIST, "-n2")], ids=["plain", "workers"])
+def how(request: pytest.FixtureRequest) -> list[str]:
+    """Run in one process, and with two workers."""
+    return list(request.param)
+
+
+@pytest.fixture(
+    params=[(), ("-p", XDIST, "-n2", "--dist=loadfile")], ids=["plain", "workers"]
+)
+def in_order(request: pytest.FixtureRequest) -> list[str]:
+    """Run in one process, and with two workers, tests of a file in their order."""
+    return list(request.param)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store of its own, with nothing in it."""
+    with closing(open_store(tmp_path / "store")) as opened:
+        yield opened
 
 
 @dataclass

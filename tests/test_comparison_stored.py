@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,14 +18,7 @@ from pytest_braintrust.comparison.run import compare
 from pytest_braintrust.reports.compared import what_changed, words
 from pytest_braintrust.reports.headline import unmeasurable
 from pytest_braintrust.store import measuring, reading
-from pytest_braintrust.store.connection import Store, open_store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store")
-    yield opened
-    opened.close()
+from pytest_braintrust.store.connection import Store
 
 
 def compared(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from conftest import Suite
 from made_runs import Told, scored, store_run
@@ -14,14 +11,7 @@ from pytest_braintrust.baseline import Baseline
 from pytest_braintrust.gates import Gates, Verdict, summed
 from pytest_braintrust.given import Given
 from pytest_braintrust.judging import Asked, asked, judgement
-from pytest_braintrust.store.connection import Store, open_store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store")
-    yield opened
-    opened.close()
+from pytest_braintrust.store.connection import Store
 
 
 def verdicts(

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from conftest import XDIST, Ran, Suite, nodeid, outcome
+from conftest import Ran, Suite, nodeid, outcome
 from fake_braintrust import FakeBraintrust
 
 CUT_OFF = "the run ended while this test was running"
@@ -46,12 +46,6 @@ def test_it(bt_score, ending):
 
 def test_after(bt_score): bt_score(scores={{"exact": 1}})
 """
-
-
-@pytest.fixture(params=[(), ("-p", XDIST, "-n2")], ids=["plain", "workers"])
-def how(request: pytest.FixtureRequest) -> list[str]:
-    """Run in one process, and with two workers."""
-    return list(request.param)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from conftest import XDIST, Ran, Suite, nodeid, outcome
+from conftest import Ran, Suite, nodeid, outcome
 from fake_braintrust import FakeBraintrust
 
 UNITTEST = """\
@@ -127,14 +127,6 @@ def test_repeated(bt_score, city): bt_score(output=city)
 """
 
 
-@pytest.fixture(
-    params=[(), ("-p", XDIST, "-n2", "--dist=loadfile")], ids=["plain", "workers"]
-)
-def how(request: pytest.FixtureRequest) -> list[str]:
-    """Run in one process, and with two workers, tests of a file in their order."""
-    return list(request.param)
-
-
 def told(ran: Ran, module: str) -> dict[str, tuple[str, dict[str, float]]]:
     """Outcome and scores of the tests of a module, by name."""
     return {
@@ -147,11 +139,13 @@ def told(ran: Ran, module: str) -> dict[str, tuple[str, dict[str, float]]]:
 PASSED: tuple[str, dict[str, Any]] = ("passed", {"pass": 1})
 
 
-def test_kinds_of_tests(suite: Suite, server: FakeBraintrust, how: list[str]) -> None:
+def test_kinds_of_tests(
+    suite: Suite, server: FakeBraintrust, in_order: list[str]
+) -> None:
     """unittest's classes, doctests and fixtures of every scope."""
     suite.write(test_unittest=UNITTEST, test_scopes=SCOPES, test_doc=DOCTESTS)
     suite.sends_to(server)
-    ran = suite.run_both(*how, "--braintrust-all", "--doctest-modules")
+    ran = suite.run_both(*in_order, "--braintrust-all", "--doctest-modules")
     counts = ran.honest(server)
     assert told(ran, "test_unittest") == {
         "TestOld::test_good": ("passed", {"exact": 1, "pass": 1}),
@@ -185,10 +179,10 @@ def test_kinds_of_tests(suite: Suite, server: FakeBraintrust, how: list[str]) ->
     }
 
 
-def test_asynchronous_tests(suite: Suite, how: list[str]) -> None:
+def test_asynchronous_tests(suite: Suite, in_order: list[str]) -> None:
     """Tasks and their threads log into the row of the test that runs them."""
     suite.with_plugins("pytest_asyncio.plugin").write(test_async=ASYNC)
-    ran = suite.ini("asyncio_mode = auto").run_both(*how)
+    ran = suite.ini("asyncio_mode = auto").run_both(*in_order)
     assert ran.honest() == {"passed": 1, "failed": 1}
     rows = {each["metadata"]["pytest"].get("row"): each for each in ran.rows()[:-1]}
     assert len(rows) == len(ran.rows()) - 1 == 6
@@ -200,10 +194,10 @@ def test_asynchronous_tests(suite: Suite, how: list[str]) -> None:
     assert ran.row("test_async_bad")["scores"] == {"exact": 0, "pass": 0}
 
 
-def test_a_failed_subtest_fails_its_test(suite: Suite, how: list[str]) -> None:
+def test_a_failed_subtest_fails_its_test(suite: Suite, in_order: list[str]) -> None:
     """As pytest counts it; the test has one row, with what failed inside."""
     pytest.importorskip("_pytest.subtests")
-    ran = suite.write(test_sub=SUBTESTS).run_both(*how, "--braintrust-all")
+    ran = suite.write(test_sub=SUBTESTS).run_both(*in_order, "--braintrust-all")
     assert ran.honest() == {"passed": 1, "failed": 2}
     assert told(ran, "test_sub") == {
         "test_subtests": ("failed", {"pass": 0}),
@@ -216,10 +210,10 @@ def test_a_failed_subtest_fails_its_test(suite: Suite, how: list[str]) -> None:
     assert "1 == 1" in ran.row("TestParts::test_parts")["error"]
 
 
-def test_repetitions_are_trials_of_one_case(suite: Suite, how: list[str]) -> None:
+def test_repetitions_are_trials_of_one_case(suite: Suite, in_order: list[str]) -> None:
     """pytest-repeat's rows have one input, and a row each."""
     suite.with_plugins("pytest_repeat").write(test_repeated=REPEATED)
-    ran = suite.run_both(*how, "--count=3")
+    ran = suite.run_both(*in_order, "--count=3")
     assert ran.honest() == {"passed": 3}
     assert [each["input"] for each in ran.rows()] == [{"city": "Rome"}] * 3
     assert len({nodeid(each) for each in ran.rows()}) == 1

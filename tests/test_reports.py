@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 from conftest import Suite
@@ -20,16 +19,9 @@ from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
 from pytest_braintrust.reports.scales import means, scale_for
 from pytest_braintrust.statistics import Estimate
-from pytest_braintrust.store.connection import Store, open_store
+from pytest_braintrust.store.connection import Store
 
 LONG = "answer_relevancy_of_the_retrieved_context"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "store")
-    yield opened
-    opened.close()
 
 
 def judged(store: Store, then: list[Told], now: list[Told]) -> Judgement:

@@ -112,12 +112,6 @@ def test_always(bt_score, attempt):
 """
 
 
-@pytest.fixture(params=[(), ("-p", XDIST, "-n2")], ids=["plain", "workers"])
-def how(request: pytest.FixtureRequest) -> list[str]:
-    """Run in one process, and with two workers."""
-    return list(request.param)
-
-
 def attempts(event: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     found = event["metadata"]["pytest"].get("attempts", [])
     return [(each["outcome"], each["scores"]) for each in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from conftest import XDIST, Suite, nodeid, outcome
 from fake_braintrust import FakeBraintrust
 
@@ -89,19 +88,11 @@ def test_after(bt_score): bt_score(scores={"exact": 1})
 """
 
 
-@pytest.fixture(
-    params=[(), ("-p", XDIST, "-n2", "--dist=loadfile")], ids=["plain", "workers"]
-)
-def how(request: pytest.FixtureRequest) -> list[str]:
-    """Run in one process, and with two workers, tests of a file in their order."""
-    return list(request.param)
-
-
 def test_words_of_threads_that_outlive_their_test(
-    suite: Suite, server: FakeBraintrust, how: list[str]
+    suite: Suite, server: FakeBraintrust, in_order: list[str]
 ) -> None:
     """They reach its row, and no other; each row is counted once."""
-    ran = suite.write(test_late=LATE).sends_to(server).run_both(*how)
+    ran = suite.write(test_late=LATE).sends_to(server).run_both(*in_order)
     assert ran.honest(server) == {"passed": 6, "skipped": 1}
     assert len(ran.rows()) == 8
     for n in range(3):
@@ -118,9 +109,9 @@ def test_words_of_threads_that_outlive_their_test(
     )
 
 
-def test_words_of_several_threads_at_once(suite: Suite, how: list[str]) -> None:
+def test_words_of_several_threads_at_once(suite: Suite, in_order: list[str]) -> None:
     """None is lost."""
-    ran = suite.write(test_threads=THREADS).run_both(*how)
+    ran = suite.write(test_threads=THREADS).run_both(*in_order)
     assert ran.honest() == {"passed": 1}
     rows = {each["metadata"]["pytest"].get("row"): each for each in ran.rows()}
     assert len(rows) == 161
@@ -131,10 +122,10 @@ def test_words_of_several_threads_at_once(suite: Suite, how: list[str]) -> None:
 
 
 def test_tests_that_change_their_process(
-    suite: Suite, server: FakeBraintrust, how: list[str]
+    suite: Suite, server: FakeBraintrust, in_order: list[str]
 ) -> None:
     """Working folder, streams, exits and forks leave the rows as they are."""
-    ran = suite.write(test_unruly=UNRULY).sends_to(server).run_both(*how)
+    ran = suite.write(test_unruly=UNRULY).sends_to(server).run_both(*in_order)
     assert ran.honest(server) == {"passed": 4, "failed": 1, "errored": 1}
     outputs = {nodeid(each).split("::")[1]: each["output"] for each in ran.rows()}
     assert outputs == {

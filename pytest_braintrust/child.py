@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,15 +46,14 @@ class Child:
     def __init__(self, request: Mapping[str, Any]) -> None:
         # For us alone, and empty: `-m` looks for modules in the current directory
         # first, so that is neither the suite's nor a shared one.
-        folder = tempfile.TemporaryDirectory(prefix="pytest-braintrust-")
-        self._folder, self._path = folder, Path(folder.name)
+        self._path = _made_folder()
         self._read = 0
         try:
             self._process, self._input = _spawn(self._path, _secret(request))
-            self._send({**request, "folder": folder.name})
+            self._send({**request, "folder": str(self._path)})
         except Exception as error:
             # Any error: a suite may have put something of its own in Popen's place.
-            self._folder.cleanup()
+            self._clear()
             msg = f"a process of our own could not be started: {error}"
             raise ChildError(msg) from error
 
@@ -124,7 +124,12 @@ class Child:
         if self.running:
             self._process.kill()
         self._process.wait()
-        self._folder.cleanup()
+        self._clear()
+
+    def _clear(self) -> None:
+        # On Windows a process that was ended may be in its folder for a moment more,
+        # as that which the `python` of a virtual environment starts.
+        shutil.rmtree(self._path, ignore_errors=True)
 
     def _send(self, request: Mapping[str, Any]) -> None:
         line = dumps(dict(request)).encode("ascii") + b"\n"
@@ -178,6 +183,14 @@ def ask(
         msg = "a process of our own ended without an answer"
         raise ChildError(msg)
     return answer
+
+
+def _made_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="pytest-braintrust-"))
+    except OSError as error:
+        msg = f"a process of our own has no folder for temporary files: {error}"
+        raise ChildError(msg) from error
 
 
 def _spawn(folder: Path, secret: str) -> tuple[subprocess.Popen[bytes], Descriptor]:

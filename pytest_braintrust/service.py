@@ -449,8 +449,8 @@ def _end_in_time(
     ended.wait()
     since = monotonic()
     until = since + seconds
-    while monotonic() < until:
-        sleep(until - monotonic())
+    while (left := until - monotonic()) > 0:
+        sleep(left)
         until = max(since, arrivals.last) + seconds
     leave()
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from pytest_braintrust import git, naming
+from pytest_braintrust import git, naming, paths
 from pytest_braintrust.errors import (
     BaselineError,
     BaselineUnusable,
@@ -403,7 +403,7 @@ def is_file(folder: Path, asked: str | None) -> bool:
     if asked is None:
         return False
     path = folder / asked
-    return path.is_file() or path.suffix == _FILE_SUFFIX
+    return paths.is_file(path) or path.suffix == _FILE_SUFFIX
 
 
 def _of_file(store: Store, path: Path) -> Baseline:

@@ -22,6 +22,7 @@ from pytest_braintrust.datasets.wanted import Wanted
 from pytest_braintrust.errors import DatasetError, PluginError
 from pytest_braintrust.fields import Fields, Speaking
 from pytest_braintrust.jsonable import plain_text
+from pytest_braintrust.paths import is_file
 from pytest_braintrust.relay import SOURCE, USED, Datasets, run_of
 from pytest_braintrust.reports.lines import plain
 
@@ -171,7 +172,7 @@ def _table(node: pytest.Item, wanted: Reference) -> Table:
 def _read(node: pytest.Item, wanted: Reference) -> Table:
     path = node.path.parent / wanted.name
     if not wanted.is_file:
-        if path.is_file():
+        if is_file(path):
             raise reference.no_file(wanted.name)
         return _asked_for(node, wanted)
     root = node.config.rootpath

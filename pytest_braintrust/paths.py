@@ -1,4 +1,4 @@
-"""Paths as people read them, from a folder on."""
+"""Paths of any text that somebody gave, and as people read them."""
 
 from __future__ import annotations
 
@@ -12,3 +12,13 @@ def told_from(folder: Path, path: str | Path) -> str:
         return os.path.relpath(path, folder)
     except ValueError:
         return str(path)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; pathlib raises where the name is too long for one."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112

@@ -11,7 +11,7 @@ from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.events import Row
 from pytest_braintrust.given import Given
-from pytest_braintrust.paths import told_from
+from pytest_braintrust.paths import is_folder, told_from
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import RunReport
 
@@ -67,7 +67,7 @@ def _file(read: Given, name: str, folder: Path) -> Path | None:
     if given is None:
         return None
     path = folder / given
-    if not given.strip() or path.is_dir() or not path.parent.is_dir():
+    if not given.strip() or is_folder(path) or not is_folder(path.parent):
         msg = f"{read.option_name(name)}: {given!r} is no file in a folder that exists"
         raise SettingsError(msg)
     return path

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, TypeAlias
 
 import pytest
@@ -320,6 +321,25 @@ def test_a_value_that_pytest_takes_for_a_path_is_told(
     assert TOOK not in told("--braintrust-json", f"../{file}", "--rootdir=.")
     (suite.folder / "here.json").touch()
     assert TOOK not in told("--braintrust-json", "here.json", "test_a.py")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_none(suite: Suite) -> None:
+    """Whatever else it names: a run, a dataset, or what is to be written."""
+    name = "x" * 400
+    text = f"""
+        import pytest
+        @pytest.mark.braintrust(dataset="{name}/{name}")
+        def test_b(bt_row): pass
+    """
+    suite.write(test_a="def test_a(bt_score): bt_score(output=1)").run()
+    ran = suite.run(f"--braintrust-baseline={name}")
+    assert (ran.status, ran.out.count("INTERNALERROR")) == (4, 0)
+    assert "there is no experiment xxx" in ran
+    ran = suite.run(f"--braintrust-json={name}")
+    assert ran.status == 0
+    assert "File name too long" in " ".join(ran.section.split())
+    ran = suite.write(test_b=dedent(text)).run()
+    assert "was not downloaded before, and Braintrust cannot be asked" in ran
 
 
 def test_a_value_that_is_no_path_at_all_ends_no_run(suite: Suite) -> None:

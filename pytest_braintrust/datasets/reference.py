@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pytest_braintrust.datasets import files
 from pytest_braintrust.errors import DatasetError
 from pytest_braintrust.jsonable import dumps, plain_text
+from pytest_braintrust.paths import is_folder
 
 #: How the name of a file of some kind ends: `cases.yaml`.
 _SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,7}$")
@@ -73,7 +74,7 @@ def likely_file(name: str, folder: Path) -> Literal["certain", "maybe", "no"]:
     if name.startswith(("./", "../", "/", "~")) or "\\" in name:
         return "certain"
     first, slash, _ = name.partition("/")
-    known = slash and (folder / first).is_dir()
+    known = slash and is_folder(folder / first)
     return "maybe" if known or _SUFFIX.search(name) else "no"
 
 

@@ -84,7 +84,7 @@ def decode(event: Mapping[str, Any]) -> Columns:
         part=_text(facts.get("row")) or "",
         outcome=_outcome(facts.get("outcome"), plain),
         scores=dumps(plain["scores"]),
-        metrics=dumps(amounts_of(plain["metrics"])),
+        metrics=dumps(amounts_of(plain["metrics"], facts)),
         input_hash=hash_of(plain["input"]),
         source=_text(facts.get("source")),
         event=dumps(plain),

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from pytest_braintrust.events import Row, encode
+from pytest_braintrust.events import SPANS, Row, encode
 from pytest_braintrust.fields import PASS, checked
 from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.redacting import REDACTED
+from pytest_braintrust.spans import usable
 
 #: What a row keeps when a hook that should redact it failed: what the plugin itself
 #: wrote, and nothing that the test did.
@@ -168,6 +169,11 @@ def _metadata(left: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: facts[name] for name in ("nodeid", "outcome", "durations")}
     if isinstance(told.get("nodeid"), str):
         known["nodeid"] = told["nodeid"]
+    if SPANS in told:
+        try:
+            known[SPANS] = usable(told[SPANS], facts.get(SPANS))
+        except ValueError:
+            raise _wrong(SPANS) from None
     return {**metadata, "pytest": {**told, **known}}
 
 
@@ -192,6 +198,7 @@ def _without_content(event: Mapping[str, Any], why: str) -> dict[str, Any]:
     """The row without anything that the test said, but for its numbers."""
     facts = dict(event["metadata"]["pytest"])
     facts.pop("attempts", None)
+    facts.pop(SPANS, None)
     return {
         **{name: event[name] for name in _OWN},
         "input": {"test": facts["nodeid"]},

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict, cast
 
 from pytest_braintrust.cutting import fit, short_name
@@ -52,6 +53,12 @@ _VARIANTS = {
 #: The fact of a test's own row that tells how the test ended and nothing else, as the
 #: test logged to its further rows alone.
 SILENT = "silent"
+
+#: The facts that are the spans of a row, as `spans` makes them, and how many more
+#: there were.
+SPANS, SPANS_LEFT_OUT = "spans", "spans_left_out"
+#: The fact that is what its calls of models cost, by the metrics of their spans.
+SPENT = "spent"
 
 #: Under what name metadata called "pytest" are kept, which is the plugin's own.
 _DISPLACED = "pytest (logged)"
@@ -155,6 +162,8 @@ class Attempt(NamedTuple):
     earlier: tuple[dict[str, Json], ...] = ()
     #: As `SILENT`.
     silent: bool = False
+    #: What it traced, as the members of `metadata.pytest` that tell of it.
+    spans: Mapping[str, Json] = MappingProxyType({})
 
 
 class Columns(TypedDict):
@@ -203,9 +212,9 @@ def record(case: Case, ids: Ids, said: Fields, attempt: Attempt, part: str = "")
     start, end = seconds_text(attempt.start), seconds_text(attempt.end)
     metrics = f'{{"start":{start},"end":{end}}}'
     amounts = f'{{"duration":{seconds_text(attempt.end - attempt.start)}}}'
-    if fields.metrics:
+    if fields.metrics or SPENT in attempt.spans:
         told = {**json.loads(metrics), **fields.metrics}
-        metrics, amounts = dumps(told), dumps(amounts_of(told))
+        metrics, amounts = dumps(told), dumps(amounts_of(told, attempt.spans))
     error = attempt.error
     if isinstance(fields.error, str):
         error = f"{fields.error}\n\n{error}" if error else fields.error
@@ -215,7 +224,7 @@ def record(case: Case, ids: Ids, said: Fields, attempt: Attempt, part: str = "")
     facts = f"{place.facts},{_facts(case, attempt, part)}"
     text = (
         f'{{"id":"{ids.row}","span_id":"{ids.span}","root_span_id":"{ids.span}",'
-        f'"span_parents":[],"created":"{_moment(start)}","input":{asked},'
+        f'"span_parents":[],"created":"{moment(start)}","input":{asked},'
         f'"output":{_said(fields.output)},"expected":{_said(fields.expected)},'
         f'"error":{quoted(error) if error else "null"},"scores":{scores},'
         f'"tags":{dumps([*fields.tags]) if fields.tags else "[]"},"metrics":{metrics},'
@@ -246,17 +255,32 @@ def _said(value: Json | Unset) -> str:
     return "null" if isinstance(value, Unset) else dumps(value)
 
 
-def amounts_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics that are amounts: how long a test took, but not when that was."""
+def amounts_of(
+    metrics: Mapping[str, Any], facts: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The metrics that are amounts: how long a test took, but not when that was.
+
+    Args:
+        metrics: Those of the event.
+        facts: What the plugin knows of it. What the row itself says was spent goes
+            over what its spans did.
+    """
+    spent = facts.get(SPENT)
+    told = {**_numbers(spent), **metrics} if isinstance(spent, dict) else metrics
     # Of others' events one may be as large as floats are.
     amounts = {
         name: each
-        for name, each in metrics.items()
+        for name, each in told.items()
         if name not in _MOMENTS and -LARGEST_METRIC <= each <= LARGEST_METRIC
     }
     if all(name in metrics for name in _MOMENTS):
         amounts.setdefault("duration", metrics["end"] - metrics["start"])
     return amounts
+
+
+def _numbers(spent: Mapping[str, Any]) -> dict[str, float]:
+    """A file or a hook may have left anything there."""
+    return {name: each for name, each in spent.items() if type(each) in {int, float}}
 
 
 def seconds_text(seconds: float) -> str:
@@ -269,7 +293,7 @@ def seconds_text(seconds: float) -> str:
     return text if text[-1] != "0" else dumps(float(text))
 
 
-def _moment(seconds: str) -> str:
+def moment(seconds: str) -> str:
     """Seconds since 1970 as Braintrust writes a moment: ISO 8601, in UTC."""
     whole, _, part = seconds.partition(".")
     return f"{_second(whole)}.{part:0<6}+00:00"
@@ -321,6 +345,8 @@ def _facts(case: Case, attempt: Attempt, part: str) -> str:
         more[TRIAL_NODEID] = short_name(case.item_id)
     if attempt.earlier:
         more["attempts"] = [*attempt.earlier]
+    if attempt.spans:
+        more.update(attempt.spans)
     rest = f"{dumps(more)[1:-1]}," if more else ""
     durations = ",".join(
         [f'"{name}":{seconds_text(each)}' for name, each in attempt.durations.items()]
@@ -348,7 +374,7 @@ def encode(event: dict[str, Any], *, part: str = "", project: str | None = None)
         part=part,
         outcome=facts["outcome"],
         scores=dumps(event["scores"]),
-        metrics=dumps(amounts_of(event["metrics"])),
+        metrics=dumps(amounts_of(event["metrics"], facts)),
         input_hash=hash_of(event["input"]),
         source=source if isinstance(source, str) else None,
         event=text,
@@ -419,6 +445,8 @@ def shortened(event: str, limit: int) -> str:
     # Rows that were pulled or imported need not have all of this.
     large = {name: cut.pop(name) for name in _LARGE_FIELDS if name in cut}
     facts = (large.get("metadata") or {}).pop("pytest", None)
+    if facts is not None and (spans := facts.pop(SPANS, None)):
+        facts[SPANS_LEFT_OUT] = facts.get(SPANS_LEFT_OUT, 0) + len(spans)
     room = max(0, limit - len(dumps(cut)) - len(dumps(facts)))
     kept = cast("dict[str, Any]", fit(large, room))
     if facts is not None:

@@ -7,7 +7,7 @@ whatever changes a recording holds its lock.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -17,13 +17,14 @@ from typing import Protocol, cast
 
 import pytest
 
-from pytest_braintrust import events
+from pytest_braintrust import events, spans
 from pytest_braintrust.clocks import now
 from pytest_braintrust.events import Attempt, Case, Ids, Row
 from pytest_braintrust.fields import NOTHING, Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
 from pytest_braintrust.processes import CURRENT
+from pytest_braintrust.spans import TracedSpan
 
 #: Error texts of earlier attempts are kept to this many characters.
 _ATTEMPT_ERROR_CHARACTERS = 4_000
@@ -78,6 +79,9 @@ class Recording:
     ids: Ids = field(default_factory=Ids)
     said: Fields = field(default_factory=lambda: NOTHING)
     parts: tuple[Part, ...] = ()
+    #: What was traced in this attempt, and how much more than is kept.
+    spans: list[TracedSpan] = field(default_factory=list)
+    spans_left_out: int = 0
     phases: dict[str, PhaseReport] = field(default_factory=dict)
     attempts: tuple[dict[str, Json], ...] = ()
     #: What failed in subtests: pytest fails the test for it, and does not raise.
@@ -131,6 +135,7 @@ class Recording:
                 self.said, self.raised, self.end = NOTHING, None, None
                 self._earlier = {part.name: part.ids for part in self.parts}
                 self.parts = self.failed_inside = ()
+                self.spans, self.spans_left_out = [], 0
                 self.phases.clear()
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
@@ -206,6 +211,33 @@ class Recording:
             part.trace = None if raised is None else raised.__traceback__
             self._changed()
 
+    def open_span(self, span: TracedSpan) -> None:
+        """Add a step that is traced from now on."""
+        with self.lock:
+            if len(self.spans) < spans.MOST:
+                self.spans.append(span)
+            else:
+                self.spans_left_out += 1
+            self._changed()
+
+    def log_span(self, span: TracedSpan, said: Fields) -> None:
+        """Merge what one call said of a step."""
+        with self.lock:
+            span.said.merge(said)
+            self._changed()
+
+    def mark_span(self, span: TracedSpan, attributes: Mapping[str, Json]) -> None:
+        """Note attributes of a step."""
+        with self.lock:
+            span.attributes.update(attributes)
+            self._changed()
+
+    def close_span(self, span: TracedSpan, at: float) -> None:
+        """Note the end of a step."""
+        with self.lock:
+            span.end = at
+            self._changed()
+
     def _free_name(self, name: str) -> str:
         """A name that no row of this attempt has: two rows are not trials of one."""
         taken = {part.name for part in self.parts}
@@ -253,7 +285,7 @@ class Recording:
     def _own_row(self, outcome: Outcome, *, silent: bool) -> Row:
         passed = outcome in {"passed", "xpassed"}
         error = None if passed else self._failure_text()
-        attempt = self._attempt(outcome, self.start, self.end, error)
+        attempt = self._attempt(self, outcome, error)
         if silent:
             attempt = attempt._replace(silent=True)
         return events.record(self.case, self.ids, self.said, attempt)
@@ -263,7 +295,7 @@ class Recording:
             own = self._part_outcome(part, outcome)
             if own not in UNMEASURED or part.said:
                 error = self._part_error(part, own)
-                attempt = self._attempt(own, part.start, part.end, error)
+                attempt = self._attempt(part, own, error)
                 yield events.record(self.case, part.ids, part.said, attempt, part.name)
 
     def _part_outcome(self, part: Part, test: Outcome) -> Outcome:
@@ -289,17 +321,19 @@ class Recording:
         return plain_text(_traceback_text(part.raised, part.trace))
 
     def _attempt(
-        self, outcome: Outcome, start: float, end: float | None, error: str | None
+        self, row: Recording | Part, outcome: Outcome, error: str | None
     ) -> Attempt:
+        traced = [each for each in self.spans if each.root == row.ids.span]
         return Attempt(
             outcome=outcome,
-            start=start,
+            start=row.start,
             # A clock may be set back while a test runs.
-            end=max(start, now() if end is None else end),
+            end=max(row.start, now() if row.end is None else row.end),
             durations={name: each.duration for name, each in self.phases.items()},
             error=error,
             worker=self.worker,
             earlier=self.attempts,
+            spans=spans.facts(traced, self.spans_left_out) if traced else {},
         )
 
     def _failure_text(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,8 @@ class Recorder:
         finally:
             # They hold what the test raised, which holds the frames that hold them.
             running.steps.clear()
+            if running.leave is not None:
+                running.leave()
             recording = running.recording
             if recording is None:
                 self._running = None
@@ -126,6 +129,10 @@ class Recorder:
             step(recording, *told)
         if self._way.running is not None:
             self._tell_running(running.item, recording, self._way.running)
+        if "braintrust.logger" in sys.modules:
+            from pytest_braintrust import tracing  # noqa: PLC0415 - imported when used
+
+            running.leave = tracing.follow()
         return recording
 
     @pytest.hookimpl(tryfirst=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import (
     TYPE_CHECKING,
@@ -18,10 +18,12 @@ from typing import (
 
 import pytest
 
+from pytest_braintrust.clocks import now
 from pytest_braintrust.cutting import short_name
 from pytest_braintrust.fields import UNSET, Fields, checked
-from pytest_braintrust.jsonable import as_text
+from pytest_braintrust.jsonable import Json, as_text, plain_text
 from pytest_braintrust.recorder import Part, Recording
+from pytest_braintrust.spans import TracedSpan
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -64,6 +66,8 @@ class Running:
     steps: list[tuple[Callable[..., object], tuple[object, ...]]] = field(
         default_factory=list
     )
+    #: Ends what began with the recording.
+    leave: Callable[[], object] | None = None
     #: Held while that changes: several threads of a test may ask at once.
     lock: RLock = field(default_factory=RLock)
 
@@ -145,6 +149,17 @@ def current() -> BtScore:
     no test is running, or none is recorded, it checks the same calls and keeps nothing.
     """
     return BtScore(*parts_for_running())
+
+
+def place_of_running() -> tuple[Place, FindExperiment] | None:
+    """Where a step belongs that is traced now; None where no test is recorded."""
+    running = _running()
+    if running is None or running.recording is None:
+        return None
+    place = _PLACE.get()
+    if place is None or place.recording is not running.recording:
+        place = Place(running.recording)
+    return place, running.find_experiment
 
 
 def parts_for_running() -> tuple[Recording | None, FindExperiment]:
@@ -253,6 +268,9 @@ class BtScore:
         except ValueError as wrong:
             # It is the caller's: without lines of ours it ends at theirs.
             raise wrong.with_traceback(None) from None
+        self._keep(said)
+
+    def _keep(self, said: Fields) -> None:
         if self._recording is not None:
             self._recording.log(said, self._part)
 
@@ -273,6 +291,47 @@ class BtScore:
             raise wrong.with_traceback(None) from None
         known_by = "" if name is None else short_name(as_text(name))
         return RowBlock(self._recording, self._find_experiment, known_by, said)
+
+    def span(
+        self,
+        name: str,
+        *,
+        type: str | None = None,  # noqa: A002 - Braintrust's name
+        **event: Unpack[Said],
+    ) -> SpanBlock:
+        """Trace a step of the test, such as the call of a model, for a `with` block.
+
+        On Braintrust it is a span below the test's row, or below the span whose block
+        it is opened in. Takes the same arguments as a call.
+
+        Args:
+            name: What the step is called.
+            type: What it is to Braintrust, such as "llm", "tool", "task" or "function".
+            event: What is known of it so far.
+
+        Raises:
+            ValueError: as a call does.
+        """
+        __tracebackhide__ = True
+        try:
+            said = checked(**event)
+        except ValueError as wrong:
+            raise wrong.with_traceback(None) from None
+        attributes: dict[str, Json] = {} if type is None else {"type": as_text(type)}
+        place = self._place()
+        step = opened(place, as_text(name), said, attributes)
+        return SpanBlock(place, self._find_experiment, step)
+
+    def _place(self) -> Place:
+        """Where a step of it belongs: within the one whose block runs."""
+        place = _PLACE.get()
+        if (
+            place is not None
+            and place.recording is self._recording
+            and (self._part is None or self._part is place.part)
+        ):
+            return place
+        return Place(self._recording, self._part)
 
     def __copy__(self) -> Self:
         """Answer the same: it is a way to the test's row, however often."""
@@ -299,6 +358,99 @@ class BtScore:
         return self._find_experiment()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A row of a test, or a step of it, that further steps are part of."""
+
+    recording: Recording | None
+    part: Part | None = None
+    step: TracedSpan | None = None
+
+    @property
+    def root(self) -> str:
+        """The id of the row's span; "" where nothing is recorded."""
+        if self.part is not None:
+            return self.part.ids.span
+        return self.recording.ids.span if self.recording else ""
+
+    @property
+    def span_id(self) -> str:
+        """The id of its own span."""
+        return self.root if self.step is None else self.step.ids.span
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let steps be part of it that do not say of what they are."""
+        token = _PLACE.set(self)
+        try:
+            yield
+        finally:
+            _leave(token)
+
+
+#: The place whose block runs.
+_PLACE: ContextVar[Place | None] = ContextVar("braintrust_place", default=None)
+
+
+def _leave(token: Token[Place | None]) -> None:
+    try:
+        _PLACE.reset(token)
+    except ValueError:
+        # Another task ended the block than the one that began it.
+        _PLACE.set(None)
+
+
+def opened(
+    place: Place, name: str, said: Fields, attributes: Mapping[str, Json]
+) -> TracedSpan:
+    """A step that begins now, as part of a place; not yet recorded."""
+    return TracedSpan(
+        plain_text(short_name(name)), place.root, place.span_id, said, dict(attributes)
+    )
+
+
+class SpanScore(BtScore):
+    """What `bt_score.span` gives to its block: a call adds to the step."""
+
+    def __init__(self, place: Place, find_experiment: FindExperiment) -> None:
+        super().__init__(place.recording, find_experiment, place.part)
+        self._at = place
+
+    def _keep(self, said: Fields) -> None:
+        if self._recording is not None and self._at.step is not None:
+            self._recording.log_span(self._at.step, said)
+
+    def _place(self) -> Place:
+        return self._at
+
+
+class SpanBlock:
+    """A step of a test, traced while its `with` block runs."""
+
+    def __init__(
+        self, within: Place, find_experiment: FindExperiment, step: TracedSpan
+    ) -> None:
+        self._place = replace(within, step=step)
+        self._find_experiment = find_experiment
+        self._step = step
+        self._within = ExitStack()
+
+    def __enter__(self) -> SpanScore:
+        self._step.start = now()
+        if self._place.recording is not None:
+            self._place.recording.open_span(self._step)
+            self._within.enter_context(self._place.entered())
+        return SpanScore(self._place, self._find_experiment)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._within.close()
+        recording = self._place.recording
+        if recording is not None:
+            if error is not None:
+                recording.log_span(self._step, checked(error=error))
+            recording.close_span(self._step, now())
+
+
 class RowBlock:
     """A further row of a test, open while its `with` block runs."""
 
@@ -314,14 +466,17 @@ class RowBlock:
         self._name = name
         self._said = said
         self._part: Part | None = None
+        self._within = ExitStack()
 
     def __enter__(self) -> BtScore:
         if self._recording is None:
             return BtScore()
         self._part = self._recording.open_part(self._name, self._said)
+        self._within.enter_context(Place(self._recording, self._part).entered())
         return BtScore(self._recording, self._find_experiment, self._part)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._within.close()
         if self._recording is not None and self._part is not None:
             self._recording.close_part(self._part, error)
 

@@ -2,19 +2,29 @@
 
 The SDK's own pytest plugin gives tests a span under this name, and a suite written for
 it runs unchanged. A row has no field for some of what a span takes: that is kept in the
-row's metadata, so that no call loses what it was told.
+row's metadata, so that no call loses what it was told. Spans that are opened within are
+spans of the row, as are those that the SDK opens by itself (`tracing`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from pytest_braintrust.clocks import now
-from pytest_braintrust.fields import PASS, checked
-from pytest_braintrust.recorder import Recording
-from pytest_braintrust.scoring import BtScore, FindExperiment, parts_for_running
+from pytest_braintrust.fields import PASS, Fields, checked
+from pytest_braintrust.jsonable import Json, clean, plain_text
+from pytest_braintrust.recorder import Part, Recording
+from pytest_braintrust.scoring import (
+    BtScore,
+    FindExperiment,
+    Place,
+    opened,
+    parts_for_running,
+)
+from pytest_braintrust.spans import TracedSpan
 
 _FIELDS = frozenset(
     ("input", "output", "expected", "scores", "metadata", "tags", "metrics", "error")
@@ -29,6 +39,13 @@ def for_running() -> Span:
     return Span(*parts_for_running())
 
 
+def at(place: Place, find_experiment: FindExperiment) -> Span:
+    """The span of a row, or of a step of it."""
+    if place.step is None:
+        return Span(place.recording, find_experiment, place.part)
+    return _Child(place, place.step, find_experiment)
+
+
 class Span(BtScore):
     """Record the running test by the calls of the SDK's `Span`.
 
@@ -39,24 +56,25 @@ class Span(BtScore):
         self,
         recording: Recording | None = None,
         find_experiment: FindExperiment = lambda: None,
+        part: Part | None = None,
     ) -> None:
-        super().__init__(recording, find_experiment)
-        self._opened: Counter[str] = Counter()
+        super().__init__(recording, find_experiment, part)
 
     @property
     def id(self) -> str:
         """The id of the test's row; "" where nothing is recorded."""
-        return self._recording.ids.row if self._recording else ""
+        own = self._part or self._recording
+        return own.ids.row if own else ""
 
     @property
     def span_id(self) -> str:
         """The id of the row's span; "" where nothing is recorded."""
-        return self._recording.ids.span if self._recording else ""
+        return self._place().span_id
 
     @property
     def root_span_id(self) -> str:
         """The same: a test's row is the root of its trace."""
-        return self.span_id
+        return self._place().root
 
     @property
     def name(self) -> str:
@@ -77,7 +95,7 @@ class Span(BtScore):
         known, more = _sorted_out(event)
         self(**known)
         if more:
-            self._keep(more)
+            self(metadata=more)
 
     def log_feedback(self, **event: Any) -> None:
         """Add scores, expected and tags; the rest is kept as `metadata.feedback`."""
@@ -94,14 +112,26 @@ class Span(BtScore):
         start_time: float | None = None,
         **event: Any,
     ) -> Span:
-        """Open a span within; it is kept as `metadata.spans[name]`, not as a row."""
-        for each in _PLACING:
-            event.pop(each, None)
-        child = self._child(self._free_name(name or "subspan"))
-        child.log(metrics={"start": now() if start_time is None else start_time})
-        child.log(**event)
-        child.set_attributes(None, type, span_attributes)
-        return child
+        """Open a span within this one: on Braintrust it has its own place in the trace.
+
+        Raises:
+            ValueError: a value of the event is not of its kind; nothing is opened.
+        """
+        told = {name: each for name, each in event.items() if name not in _PLACING}
+        within, attributes = self._place(), _attributes(type, span_attributes)
+        step = opened(within, name or "subspan", _of_span(told), attributes)
+        if start_time is not None:
+            step.start = float(start_time)
+        if self._recording is not None:
+            self._recording.open_span(step)
+        may_be_current = event.get("set_current") is not False
+        return _Child(
+            within, step, self._find_experiment, may_be_current=may_be_current
+        )
+
+    def _place(self) -> Place:
+        """The test's row, whatever block runs: a span is opened within its own."""
+        return Place(self._recording, self._part)
 
     def set_attributes(
         self,
@@ -162,49 +192,115 @@ class Span(BtScore):
     def _failed(self, error: BaseException) -> None:
         """The test's own report tells of it."""
 
-    def _keep(self, more: Mapping[str, Any]) -> None:
-        self(metadata=more)
-
-    def _child(self, name: str) -> Span:
-        return _Child(
-            name,
-            lambda more: self._keep({"spans": {name: more}}),
-            self._find_experiment,
-        )
-
-    def _free_name(self, name: str) -> str:
-        self._opened[name] += 1
-        count = self._opened[name]
-        return name if count == 1 else f"{name} {count}"
-
 
 class _Child(Span):
-    """A span within the test's: checked alike, and kept in the row's metadata."""
+    """A span within the test's."""
 
     def __init__(
         self,
-        name: str,
-        keep: Callable[[Mapping[str, Any]], None],
+        within: Place,
+        step: TracedSpan,
         find_experiment: FindExperiment,
+        *,
+        may_be_current: bool = True,
     ) -> None:
-        super().__init__(None, find_experiment)
-        self._name = name
-        self._keep_in_parent = keep
+        super().__init__(within.recording, find_experiment, within.part)
+        self._at, self._step = replace(within, step=step), step
+        self._may_be_current = may_be_current
+        self._current = ExitStack()
+
+    @property
+    def id(self) -> str:
+        return self._step.ids.row
+
+    @property
+    def span_id(self) -> str:
+        return self._step.ids.span
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._step.name
 
     def log(self, **event: Any) -> None:
-        known, more = _sorted_out(event)
-        checked(**known)
-        self._keep({**known, **more})
+        said = _of_span(event)
+        if self._recording is not None:
+            self._recording.log_span(self._step, said)
+
+    def set_attributes(
+        self,
+        name: str | None = None,
+        type: object = None,  # noqa: A002 - the SDK's name
+        span_attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        attributes = _attributes(type, span_attributes)
+        if name is not None:
+            self._step.name = plain_text(name)
+        if self._recording is not None:
+            self._recording.mark_span(self._step, attributes)
+
+    def end(self, end_time: float | None = None) -> float:
+        if self._step.end is not None:
+            return self._step.end
+        end = now() if end_time is None else float(end_time)
+        if self._recording is not None:
+            self._recording.close_span(self._step, end)
+        return end
+
+    def set_current(self) -> None:
+        if self._may_be_current and self._recording is not None:
+            self._current.close()
+            self._current.enter_context(self._at.entered())
+
+    def unset_current(self) -> None:
+        self._current.close()
+
+    def __enter__(self) -> Span:
+        self.set_current()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        self.unset_current()
+        super().__exit__(kind, error, at)
 
     def _failed(self, error: BaseException) -> None:
         self.log(error=error)
 
-    def _keep(self, more: Mapping[str, Any]) -> None:
-        self._keep_in_parent(more)
+    def _place(self) -> Place:
+        return self._at
+
+
+def _of_span(event: Mapping[str, Any]) -> Fields:
+    """What is said of a span; what it has no field for, in its metadata."""
+    known, more = _sorted_out(event)
+    if isinstance(known.get("metrics"), Mapping):
+        # What traces the calls of a model is not to fail them for what it counts.
+        known["metrics"], odd = _metrics(known["metrics"])
+        more |= {"metrics": odd} if odd else {}
+    said = checked(**known)
+    if more:
+        said.merge(checked(metadata=more))
+    return said
+
+
+def _metrics(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metrics that are some, and the others."""
+    kept: dict[str, Any] = {}
+    odd: dict[str, Any] = {}
+    for name, value in metrics.items():
+        try:
+            kept |= checked(metrics={name: value}).metrics
+        except ValueError:
+            odd[str(name)] = value
+    return kept, odd
+
+
+def _attributes(
+    kind: object, span_attributes: Mapping[str, Any] | None
+) -> dict[str, Json]:
+    said = {"type": kind, **(span_attributes or {})}
+    given = {name: each for name, each in said.items() if each is not None}
+    plain: Any = clean(given)
+    return dict(plain)
 
 
 def _sorted_out(event: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

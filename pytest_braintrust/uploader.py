@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pytest_braintrust import ends, events, rendezvous
+from pytest_braintrust import ends, events, rendezvous, spans
 from pytest_braintrust.api.calls import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.errors import ApiError, Rejected, TooLarge
@@ -116,7 +116,7 @@ class Sender:
     ) -> tuple[list[UnsentRow], bool]:
         """The rows of one request, and whether there was no room for more."""
         batch: list[UnsentRow] = []
-        size = 0
+        size = count = 0
         found = reading.unsent(
             self.store,
             number,
@@ -127,7 +127,8 @@ class Sender:
         )
         for row in found:
             size += len(row.event) + 1
-            if batch and size > self._batch_bytes:
+            count += spans.count(row.event)
+            if batch and (size > self._batch_bytes or count > MAX_BATCH_ROWS):
                 return batch, True
             batch.append(row)
         return batch, len(batch) == MAX_BATCH_ROWS
@@ -168,7 +169,8 @@ class _Insertion:
             ApiError: the server could not take it now.
         """
         try:
-            self.client.insert(self.remote_id, [row.event for row in batch])
+            sent = [each for row in batch for each in spans.sent(row.event)]
+            self.client.insert(self.remote_id, sent)
         except Rejected as error:
             if not error.for_content:
                 raise

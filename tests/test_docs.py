@@ -134,10 +134,16 @@ def _as_with_the_sdk(ran: Ran) -> None:
     assert (row["input"], row["output"]) == ({"country": "France"}, "Paris")
 
 
+def _traced(ran: Ran) -> None:
+    spans = ran.row("test_capital")["metadata"]["pytest"]["spans"]
+    named = [each["span_attributes"]["name"] for each in spans]
+    assert named == ["answer", "retrieve", "complete"]
+
+
 #: What each example is to come to, in the order of the document.
 CLAIMS = {
     "hooks.md": (_redacted, _dropped, _named, _described),
-    "official-sdk.md": (_as_with_the_sdk,),
+    "official-sdk.md": (_as_with_the_sdk, _traced),
 }
 
 

@@ -11,13 +11,13 @@ from test_comparison import written
 from test_terminal import in_a_terminal
 
 from pytest_braintrust.baseline import Baseline
-from pytest_braintrust.comparison.spending import is_spent
 from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.reports import compared, sides, worst
 from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
 from pytest_braintrust.reports.scales import means, scale_for
+from pytest_braintrust.spending import is_spent
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.connection import Store
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pytest_braintrust import spans
 from pytest_braintrust.cli import describing, parts
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
@@ -28,6 +30,7 @@ from pytest_braintrust.cli.output import (
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.comparison.splitting import split
 from pytest_braintrust.errors import NamingError
+from pytest_braintrust.events import amounts_of
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
@@ -285,6 +288,32 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
         for name in _FIELDS:
             if event.get(name) is not None:
                 yield from _field(name, event[name], width)
+        yield from _spans(event, width)
+
+
+def _spans(event: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """What was traced in a test: each step with its time, below what it is part of."""
+    found = spans.of(event)
+    if not found:
+        return
+    below: dict[object, list[dict[str, Any]]] = defaultdict(list)
+    for each in found:
+        below[each["span_parents"][0]].append(each)
+    waiting = [(each, 0) for each in reversed(below[event["span_id"]])]
+    lines: list[str] = []
+    while waiting:
+        each, depth = waiting.pop()
+        lines.append("  " * depth + _step(each))
+        waiting += [(e, depth + 1) for e in reversed(below[each["span_id"]])]
+    yield from _field("spans", "\n".join(lines), width)
+
+
+def _step(span: Mapping[str, Any]) -> str:
+    attributes, times = span["span_attributes"], amounts_of(span["metrics"])
+    kind = f" ({attributes['type']})" if attributes.get("type") else ""
+    took = f" {times['duration']:.3f} s" if "duration" in times else ""
+    error = f": {str(span['error']).splitlines()[0]}" if span.get("error") else ""
+    return f"{attributes.get('name')}{kind}{took}{error}"
 
 
 def _field(name: str, value: object, width: int | None) -> Iterator[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pytest_braintrust.comparison.counting import Counting, Counts
 from pytest_braintrust.comparison.pairing import Test, grouped
-from pytest_braintrust.comparison.spending import is_spent
 from pytest_braintrust.fields import PASS
+from pytest_braintrust.spending import is_spent
 from pytest_braintrust.statistics import Estimate, Interval, MeanAccumulator
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store

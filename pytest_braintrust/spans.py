@@ -1,0 +1,206 @@
+"""Spans within a test: steps of it that were traced, such as the calls of a model.
+
+In the store they lie among the facts of their test's row, so that they live and die
+with it: what reruns, crashes and hooks do to a row, they do to its spans. On Braintrust
+each is an event of its own below the row (`span_parents` in
+`POST /v1/experiment/{id}/insert`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_braintrust.clocks import now
+from pytest_braintrust.cutting import fit
+from pytest_braintrust.events import (
+    SPANS,
+    SPANS_LEFT_OUT,
+    SPENT,
+    Ids,
+    moment,
+    seconds_text,
+)
+from pytest_braintrust.fields import UNSET, Fields, checked
+from pytest_braintrust.jsonable import Json, clean, dumps
+from pytest_braintrust.spending import is_spent
+
+#: A loop that traces without end does not fill a disk: so many of a test are kept.
+MOST = 500
+#: Bytes of ASCII JSON that the spans of a row may have together.
+MAX_BYTES = 500_000
+
+#: What is cut where that is too much.
+_CONTENT = ("input", "output", "expected", "error", "metadata", "tags")
+#: Bytes of all else that a span has.
+_FRAME = 600
+
+_IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
+#: How the spans of a row begin in its encoded event.
+_MARK = f'"{SPANS}":[{{"id":'
+
+
+@dataclass(slots=True)
+class TracedSpan:
+    """One step of a test, or of another step.
+
+    Attributes:
+        name: What it is called.
+        root: The id of the span that its row is.
+        parent: The id of the span that it is a part of: the row's, or another step's.
+        said: What was logged of it.
+        attributes: Its `span_attributes` beside the name, such as `type`.
+        start: In unix seconds.
+        end: The same; None while it goes on.
+    """
+
+    name: str
+    root: str
+    parent: str
+    said: Fields
+    attributes: dict[str, Json] = field(default_factory=dict)
+    start: float = field(default_factory=now)
+    end: float | None = None
+    ids: Ids = field(default_factory=Ids)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a call of a model."""
+        return self.attributes.get("type") == "llm"
+
+    @property
+    def event(self) -> dict[str, Json]:
+        """The event that it is."""
+        said, start = self.said, seconds_text(self.start)
+        times: dict[str, Json] = {"start": float(start)}
+        if self.end is not None:
+            times["end"] = float(seconds_text(max(self.start, self.end)))
+        told: dict[str, Any] = {
+            "input": said.input,
+            "output": said.output,
+            "expected": said.expected,
+            "error": said.error,
+            "scores": said.scores or UNSET,
+            "tags": said.tags or UNSET,
+            "metadata": said.metadata or UNSET,
+        }
+        return {
+            "id": self.ids.row,
+            "span_id": self.ids.span,
+            "root_span_id": self.root,
+            "span_parents": [self.parent],
+            "created": moment(start),
+            **{name: each for name, each in told.items() if each is not UNSET},
+            "metrics": {**times, **said.metrics},
+            "span_attributes": {**self.attributes, "name": self.name},
+        }
+
+
+def facts(spans: Iterable[TracedSpan], left_out: int) -> dict[str, Json]:
+    """What the facts of a row tell of its spans, cut to size.
+
+    Args:
+        spans: Those of the row.
+        left_out: How many more the test had.
+    """
+    spans = list(spans)
+    events = [each.event for each in spans]
+    if len(dumps(list[Json](events))) > MAX_BYTES:
+        share = MAX_BYTES // len(events) - _FRAME
+        events = [_fitted(each, share) for each in events]
+    told: dict[str, Json] = {SPANS: list[Json](events)}
+    if left_out:
+        told[SPANS_LEFT_OUT] = left_out
+    if spent := _spent(spans):
+        told[SPENT] = spent
+    return told
+
+
+def _spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
+    """The costs and tokens of all calls of models; a call within one is a part of it."""
+    by_id = {each.ids.span: each for each in spans}
+    total: dict[str, float] = {}
+    for each in spans:
+        within = by_id.get(each.parent)
+        while within is not None and not within.is_model:
+            within = by_id.get(within.parent)
+        if not each.is_model or within is not None:
+            continue
+        for name, value in each.said.metrics.items():
+            if is_spent(name):
+                total[name] = total.get(name, 0) + value
+    return dict[str, Json](total)
+
+
+def _fitted(event: Mapping[str, Json], limit: int) -> dict[str, Json]:
+    content = {name: event[name] for name in _CONTENT if name in event}
+    kept = fit(content, limit)
+    return {**event, **kept} if isinstance(kept, dict) else dict(event)
+
+
+def count(event: str) -> int:
+    """How many events an encoded one is on Braintrust."""
+    return 1 + (event.count('"span_parents":["') if _MARK in event else 0)
+
+
+def sent(event: str) -> list[str]:
+    """The events that an encoded one is on Braintrust: its spans have their own."""
+    if _MARK not in event:
+        return [event]
+    row: dict[str, Any] = json.loads(event)
+    spans = of(row)
+    if not spans:
+        return [event]
+    del row["metadata"]["pytest"][SPANS]
+    return [dumps(row), *map(dumps, spans)]
+
+
+def of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The spans of a row in the store; what a file brought that is none is left out."""
+    metadata = event.get("metadata")
+    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
+    found = facts.get(SPANS) if isinstance(facts, dict) else None
+    return [e for e in found if _is_span(e)] if isinstance(found, list) else []
+
+
+def _is_span(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    parents = value.get("span_parents")
+    return (
+        all(isinstance(value.get(name), str) for name in ("id", "span_id"))
+        and isinstance(parents, list)
+        and bool(parents)
+        and all(isinstance(each, str) for each in parents)
+        and all(isinstance(value.get(n), dict) for n in ("metrics", "span_attributes"))
+        and all(isinstance(each, int | float) for each in value["metrics"].values())
+    )
+
+
+def usable(left: object, before: object) -> list[Json]:
+    """The spans that a hook left of a row, held to the rules of what is logged.
+
+    Raises:
+        ValueError: they are no list of spans, or a field of one is of a wrong kind.
+    """
+    known: dict[Any, Any] = {each["id"]: each for each in _list(before)}
+    found: list[Json] = []
+    for each in _list(left):
+        if not isinstance(each, dict) or each.get("id") not in known:
+            msg = "a span that the test did not have"
+            raise ValueError(msg)
+        for name in ("scores", "metrics", "tags", "metadata"):
+            checked(**{name: each.get(name)})
+        plain: Any = clean(each)
+        was = known[each["id"]]
+        found.append({**plain, **{name: was[name] for name in _IDENTITY}})
+    return found
+
+
+def _list(spans: object) -> list[Any]:
+    if isinstance(spans, list):
+        return spans
+    msg = "spans are no list"
+    raise ValueError(msg)

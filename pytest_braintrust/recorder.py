@@ -323,7 +323,6 @@ class Recording:
     def _attempt(
         self, row: Recording | Part, outcome: Outcome, error: str | None
     ) -> Attempt:
-        traced = [each for each in self.spans if each.root == row.ids.span]
         return Attempt(
             outcome=outcome,
             start=row.start,
@@ -333,8 +332,12 @@ class Recording:
             error=error,
             worker=self.worker,
             earlier=self.attempts,
-            spans=spans.facts(traced, self.spans_left_out) if traced else {},
+            spans=self._traced(row.ids.span) if self.spans else {},
         )
+
+    def _traced(self, root: str) -> dict[str, Json]:
+        found = [each for each in self.spans if each.root == root]
+        return spans.facts(found, self.spans_left_out) if found else {}
 
     def _failure_text(self) -> str | None:
         texts = [

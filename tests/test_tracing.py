@@ -231,14 +231,14 @@ def test_steps_are_shown_with_the_outputs(suite: Suite) -> None:
     """Each below what it is part of, with what it took and what it raised."""
     suite.write(test_own=OWN).run()
     out = suite.cli("show", "--output").out
-    lines = [re.sub(r"\d\.\d{3} s", "N s", each.strip()) for each in out.splitlines()]
-    at = lines.index("spans     outer (task) N s")
-    assert lines[at + 1 : at + 6] == [
-        "deep (llm) N s",
-        "inner N s",
-        "thread",
-        "deep (llm) N s",
-        "raises N s: KeyError: 'x'",
+    lines = [re.sub(r"[\d.]+ .?s\b", "1 ms", each) for each in out.splitlines()]
+    at = lines.index("  spans     outer (task): 1 ms")
+    assert [each.removeprefix(" " * 12) for each in lines[at + 1 : at + 6]] == [
+        "  deep (llm): 1 ms, tokens 3",
+        "  inner: 1 ms",
+        "  thread",
+        "deep (llm): 1 ms, tokens 3",
+        "raises: 1 ms, KeyError: 'x'",
     ]
 
 

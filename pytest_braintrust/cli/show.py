@@ -43,7 +43,8 @@ from pytest_braintrust.reports.lines import (
     page_of,
     plain,
 )
-from pytest_braintrust.reports.scales import means, totals
+from pytest_braintrust.reports.scales import amount, means, totals
+from pytest_braintrust.spending import is_spent
 from pytest_braintrust.store import browsing, reading
 from pytest_braintrust.store.browsing import Condition, SeenRow
 from pytest_braintrust.store.connection import Store
@@ -282,38 +283,42 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
         scores = "  ".join(f"{name} {_number(v)}" for name, v in each.scores.items())
         yield plain(f"{each.outcome}  {each.test}  {scores}")
         event: dict[str, Any] = json.loads(each.event)
+        traced = spans.of(event)
         # What the plugin itself knows of the test is not what the test said.
         told = {k: v for k, v in (event.get("metadata") or {}).items() if k != "pytest"}
         event["metadata"] = told or None
         for name in _FIELDS:
             if event.get(name) is not None:
                 yield from _field(name, event[name], width)
-        yield from _spans(event, width)
+        if traced:
+            yield from _field("spans", _trace(event.get("span_id"), traced), width)
 
 
-def _spans(event: Mapping[str, Any], width: int | None) -> Iterator[str]:
-    """What was traced in a test: each step with its time, below what it is part of."""
-    found = spans.of(event)
-    if not found:
-        return
-    below: dict[object, list[dict[str, Any]]] = defaultdict(list)
-    for each in found:
+def _trace(root: object, traced: Iterable[Mapping[str, Any]]) -> str:
+    """Each step with its time, below what it is part of."""
+    below: dict[object, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in traced:
         below[each["span_parents"][0]].append(each)
-    waiting = [(each, 0) for each in reversed(below[event["span_id"]])]
+    waiting = [(each, 0) for each in reversed(below.pop(root, []))]
     lines: list[str] = []
     while waiting:
         each, depth = waiting.pop()
         lines.append("  " * depth + _step(each))
-        waiting += [(e, depth + 1) for e in reversed(below[each["span_id"]])]
-    yield from _field("spans", "\n".join(lines), width)
+        # Taken: what a file brought may be a part of itself.
+        steps = below.pop(each["span_id"], [])
+        waiting += [(step, depth + 1) for step in reversed(steps)]
+    return "\n".join(lines)
 
 
 def _step(span: Mapping[str, Any]) -> str:
-    attributes, times = span["span_attributes"], amounts_of(span["metrics"])
+    attributes, amounts = span["span_attributes"], amounts_of(span["metrics"])
     kind = f" ({attributes['type']})" if attributes.get("type") else ""
-    took = f" {times['duration']:.3f} s" if "duration" in times else ""
-    error = f": {str(span['error']).splitlines()[0]}" if span.get("error") else ""
-    return f"{attributes.get('name')}{kind}{took}{error}"
+    took = amounts.pop("duration", None)
+    told = [] if took is None else [amount("duration", took)]
+    told += [f"{n} {amount(n, each)}" for n, each in amounts.items() if is_spent(n)]
+    if span.get("error"):
+        told += str(span["error"]).splitlines()[:1]
+    return f"{attributes.get('name')}{kind}{': ' if told else ''}{', '.join(told)}"
 
 
 def _field(name: str, value: object, width: int | None) -> Iterator[str]:

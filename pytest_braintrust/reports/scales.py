@@ -71,7 +71,7 @@ def described(name: str, scale: Scale) -> str:
 def means(metrics: Mapping[str, Estimate]) -> str:
     """The mean of each metric of a run in one line; "" where it has none."""
     return ", ".join(
-        f"{name_of(name)} {_mean(name, found.mean)}"
+        f"{name_of(name)} {amount(name, found.mean)}"
         for name, found in metrics.items()
         if found.mean is not None
     )
@@ -82,12 +82,12 @@ def totals(sums: Mapping[str, float]) -> str:
     return ", ".join(f"{name_of(name)} {_plain(each)}" for name, each in sums.items())
 
 
-def _mean(name: str, mean: float) -> str:
-    """A mean in a sentence, where no column has to be kept."""
+def amount(name: str, number: float) -> str:
+    """A metric's number in a sentence, where no column has to be kept."""
     if not is_time(name):
-        return _plain(mean)
-    scale = scale_for(name, abs(mean))
-    return f"{scale.show(mean)} {scale.unit}"
+        return _plain(number)
+    scale = scale_for(name, abs(number))
+    return f"{scale.show(number)} {scale.unit}"
 
 
 def _plain(number: float) -> str:

@@ -494,3 +494,73 @@ def test_a_split_that_says_nothing_is_refused(store: Store, command: Command) ->
     some = command("show", "--by", "model", "--outcome", "passed")
     assert some.status == 2
     assert "leave out --score, --outcome and --output" in some.err
+
+
+def two_models(store: Store) -> None:
+    """A run in which one of two models gets more right, and costs more."""
+    told = [
+        Told(
+            f"t[{place}-{n}]",
+            {"exact": float(n < right)},
+            metrics={"cost": cost},
+            input={"model": model, "question": n},
+        )
+        for place, model, right, cost in (
+            ("b", "small", 4, 1.0),
+            ("a", "large", 9, 8.0),
+        )
+        for n in range(12)
+    ]
+    asked = {"model": "large", "question": "more"}
+    told.append(Told("t[new]", {"exact": 1.0}, input=asked))
+    store_run(store, told, name="both")
+
+
+def test_two_parts_of_a_run_are_compared_test_by_test(
+    store: Store, command: Command
+) -> None:
+    """Each with the one that was asked the same, whatever their node ids are."""
+    two_models(store)
+    said = command("diff", "--by", "model", "small", "large")
+    assert said.status == 0
+    lines = said.out.splitlines()
+    assert lines[:2] == [
+        "then      p/both with model small",
+        "now       p/both with model large",
+    ]
+    rows = {line.split()[0]: line.split() for line in lines if line}
+    assert rows["exact"][1:4] == ["0.333", "0.750", "+0.417"]
+    assert rows["exact"][-4:-2] == ["5", "0"]
+    assert rows["cost"][-4:] == ["0", "12", "▼", "regressed"]
+    assert "12 tests in both runs, 1 new" in said.out
+    assert "changed: model: small → large" in said.out
+    assert "drifted" not in said.out
+    back = command("diff", "both", "--by", "input.model", "large", "small").out
+    assert " -0.417 " in back
+    told = command("diff", "--by", "model", "small", "large", "--json").json
+    assert told["changed"] == [{"what": "model", "then": "small", "now": "large"}]
+    assert (told["tests"]["shared"], told["tests"]["new"]) == (
+        12,
+        ["test_it.py::t[new]"],
+    )
+    one = command("diff", "--by", "model", "small", "large", "--score", "cost").out
+    assert "exact  " not in one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--by", "model", "small", "huge"), "no row of the run has model huge"),
+        (("--by", "modle", "small", "large"), "no row of the run has modle small"),
+        (("--by", "model", "small", "small"), "both parts are model small"),
+        (("both", "both", "--by", "model", "small", "large"), "leave out B, --output"),
+    ],
+)
+def test_parts_that_are_none_are_refused(
+    store: Store, command: Command, arguments: tuple[str, ...], why: str
+) -> None:
+    """With what there is."""
+    two_models(store)
+    said = command("diff", *arguments)
+    assert said.status == 2
+    assert why in said.err

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_braintrust import baseline
+from pytest_braintrust import baseline, facts
 from pytest_braintrust.baseline import Baseline
 from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
@@ -20,8 +20,11 @@ from pytest_braintrust.cli.common import (
     opened_store,
 )
 from pytest_braintrust.cli.output import as_json, screen_width, show
+from pytest_braintrust.comparison.alone import Measuring
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
+from pytest_braintrust.comparison.run import compare_parts
+from pytest_braintrust.comparison.splitting import parts_of
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.gates import NONE
 from pytest_braintrust.judging import Asked, Judgement, judgement
@@ -38,6 +41,7 @@ _EXAMPLES = """\
   pytest-braintrust diff main latest            what changed since the last run of main
   pytest-braintrust diff latest --score exact --worse
   pytest-braintrust diff latest~1 latest --output
+  pytest-braintrust diff latest --by model small large    two parts of one run
 """
 #: Columns where the output goes to a file.
 _WIDTH = 120
@@ -50,7 +54,7 @@ def add_to(commands: Commands) -> None:
         "diff",
         run,
         text="Compare two runs, test by test",
-        more="With one run: that one with its baseline.",
+        more="With one run: that one with its baseline. With --by: two parts of it.",
         examples=_EXAMPLES,
     )
     parser.add_argument("a", metavar="A", nargs="?", default=LATEST, help=EXPERIMENT)
@@ -72,12 +76,22 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--output", action="store_true", help="with both outputs, side by side"
     )
+    parser.add_argument(
+        "--by",
+        nargs=3,
+        metavar=("NAME", "THEN", "NOW"),
+        help="compare the tests of one run that have THEN as NAME in their metadata or "
+        "input with those that have NOW and are else the same",
+    )
     add_metrics_option(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the comparison."""
     with opened_store(given) as store:
+        if given.by is not None:
+            _print_parts(store, given)
+            return 0
         base, head = _runs(store, given)
         asked = Asked(None, NONE, frozenset(given.higher_is_better))
         judged = _narrowed(judgement(store, head, base, asked), given.score)
@@ -95,6 +109,47 @@ def run(given: argparse.Namespace) -> int:
         width = screen_width() or _WIDTH
         show(_lines(judged, comparison, width, output=given.output))
     return 0
+
+
+def _print_parts(store: Store, given: argparse.Namespace) -> None:
+    """Print how two parts of one run differ.
+
+    Raises:
+        NamingError: there is no such part, or what is asked is of two runs.
+    """
+    if given.b is not None or given.output or given.worse:
+        msg = (
+            "--by is of one run, and has no outputs: leave out B, --output and --worse"
+        )
+        raise NamingError(msg)
+    experiment = resolve(store, given.a, project=given.project)
+    name, *values = given.by
+    if values[0] == values[1]:
+        msg = f"both parts are {name} {values[0]}: name two values"
+        raise NamingError(msg)
+    then, now = parts_of(store, experiment, name, values)
+    for part in (then, now):
+        if not part.tests:
+            msg = f"no row of the run has {part.name}; `show --by` lists what there is"
+            raise NamingError(msg)
+    better = frozenset(given.higher_is_better) | facts.higher_is_better(
+        experiment.metadata
+    )
+    found = compare_parts(experiment, (then, now), higher_is_better=better)
+    seen = Measuring()
+    for test in now.tests.values():
+        seen.add(test)
+    judged = _narrowed(
+        Judgement(experiment, seen.result(), None, "", found, ()), given.score
+    )
+    if given.json:
+        print(as_json(_plain(judged, ())))
+        return
+    show(
+        _lines(
+            judged, judged.comparison or found, screen_width() or _WIDTH, output=True
+        )
+    )
 
 
 def _runs(store: Store, given: argparse.Namespace) -> tuple[Baseline, StoredExperiment]:

@@ -18,12 +18,14 @@ from pytest_braintrust.comparison.pairing import (
     pairs,
 )
 from pytest_braintrust.comparison.result import (
+    Difference,
     Kind,
     Measure,
     RunComparison,
     RunFacts,
     TestChange,
 )
+from pytest_braintrust.comparison.splitting import Part
 from pytest_braintrust.comparison.times import is_time
 from pytest_braintrust.selection import asks_for
 from pytest_braintrust.statistics import (
@@ -91,6 +93,52 @@ def compare(
         differences=tuple(differences(base, head, seen.counted)),
         all_new=not seen.shared
         and not any(unpaired.asked_now(each.nodeid) for each in unpaired.gone),
+    )
+
+
+def compare_parts(
+    experiment: StoredExperiment,
+    parts: tuple[Part, Part],
+    *,
+    higher_is_better: Collection[str] = (),
+) -> RunComparison:
+    """Compare two parts of one experiment, as if they were two runs.
+
+    Args:
+        experiment: What they are parts of.
+        parts: What the one is compared with, and the one that is judged.
+        higher_is_better: Metrics of which more is better, such as throughput.
+    """
+    seen, unpaired = _Seen(frozenset(higher_is_better)), Unpaired()
+    base, head = parts
+    then = dict(
+        zip(base.tests, seen.then.noting(iter(base.tests.values())), strict=True)
+    )
+    now = dict(zip(head.tests, seen.now.noting(iter(head.tests.values())), strict=True))
+    for key, test in now.items():
+        if key in then:
+            seen.add(Pair(then[key], test))
+        else:
+            unpaired.new.append(test)
+    unpaired.gone += [test for key, test in then.items() if key not in now]
+    seen.count_alone(unpaired)
+    facts = facts_of(experiment)
+    return RunComparison(
+        base=replace(facts, name=f"{facts.name} with {base.name}"),
+        head=replace(facts, name=f"{facts.name} with {head.name}"),
+        measures=seen.measures(),
+        shared=seen.shared,
+        measured=seen.measured,
+        new=tuple(each.nodeid for each in unpaired.new),
+        gone=tuple(each.nodeid for each in unpaired.gone),
+        renamed=(),
+        then=seen.then.counts.result(),
+        now=seen.now.counts.result(),
+        scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
+        scores_gone=seen.scores_gone(),
+        not_run=seen.not_run(),
+        changes=tuple(sorted(seen.changes, key=_loss)),
+        differences=(Difference(base.by, base.value, head.value),),
     )
 
 

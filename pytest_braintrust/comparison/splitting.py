@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures
 from pytest_braintrust.comparison.pairing import Test
@@ -44,6 +45,66 @@ def split(
         for value, found in trials.items():
             parts.setdefault(value, Measuring()).add(Test.of(tuple(found)))
     return {value: found.result() for value, found in parts.items()}
+
+
+#: A test's function, its row, and what it was asked but for what tells the parts apart.
+Key: TypeAlias = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of an experiment that have one value, as tests.
+
+    Attributes:
+        by: The name of the value.
+        value: The value.
+        tests: By what a test is known by in another part. Those that were asked the
+            same are trials of one.
+    """
+
+    by: str
+    value: str
+    tests: Mapping[Key, Test]
+
+    @property
+    def name(self) -> str:
+        """What the part is called."""
+        return f"{self.by} {self.value}"
+
+
+def parts_of(
+    store: Store, experiment: StoredExperiment, by: str, values: Iterable[str]
+) -> list[Part]:
+    """The parts of an experiment that have these values.
+
+    Args:
+        store: Where the experiment is.
+        experiment: Which it is.
+        by: As for `split`, but no tag, test or file.
+        values: One for each part.
+
+    Raises:
+        StoreError: the store could not be read.
+    """
+    found: dict[str, dict[Key, list[Measured]]] = {value: {} for value in values}
+    for row, event in measuring.with_events(store, experiment.number):
+        told: dict[str, Any] = json.loads(event)
+        for value in _values(row, event, by):
+            if value in found:
+                asked = _without(told.get("input"), by.removeprefix("input."))
+                function = row.nodeid.partition("[")[0]
+                key = function, row.part, json.dumps(asked, sort_keys=True)
+                found[value].setdefault(key, []).append(row)
+    return [
+        Part(by, value, {key: Test.of(tuple(rows)) for key, rows in tests.items()})
+        for value, tests in found.items()
+    ]
+
+
+def _without(asked: object, name: str) -> object:
+    if isinstance(asked, Mapping):
+        return {key: each for key, each in asked.items() if key != name}
+    return asked
 
 
 def _values(row: Measured, event: str, by: str) -> list[str | None]:

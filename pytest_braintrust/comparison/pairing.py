@@ -116,6 +116,16 @@ class Unpaired:
     gone: list[Test] = field(default_factory=list)
     new: list[Test] = field(default_factory=list)
 
+    @property
+    def missing(self) -> list[Test]:
+        """Tests of the earlier run alone, that the later one was asked for."""
+        return [each for each in self.gone if self.asked_now(each.nodeid)]
+
+    @property
+    def added(self) -> list[Test]:
+        """Tests of the later run alone, that the earlier one was asked for."""
+        return [each for each in self.new if self.asked_then(each.nodeid)]
+
 
 def grouped(rows: Iterable[Measured]) -> Iterator[Test]:
     """Rows that are ordered by test, as tests with their trials.
@@ -159,8 +169,7 @@ def pairs(
 
 
 def _renamed(unpaired: Unpaired) -> list[Pair]:
-    gone = _by_input([e for e in unpaired.gone if unpaired.asked_now(e.nodeid)])
-    new = _by_input([e for e in unpaired.new if unpaired.asked_then(e.nodeid)])
+    gone, new = _by_input(unpaired.missing), _by_input(unpaired.added)
     found = [
         Pair(gone[each][0], new[each][0])
         for each in gone

@@ -91,8 +91,7 @@ def compare(
         not_run=seen.not_run(),
         changes=tuple(sorted(seen.changes, key=_loss)),
         differences=tuple(differences(base, head, seen.counted)),
-        all_new=not seen.shared
-        and not any(unpaired.asked_now(each.nodeid) for each in unpaired.gone),
+        all_new=not seen.shared and not unpaired.missing,
     )
 
 
@@ -231,12 +230,10 @@ class _Seen:
 
     def count_alone(self, unpaired: Unpaired) -> None:
         """Count the tests that the other run was asked for and has not."""
-        for test in unpaired.gone:
-            if unpaired.asked_now(test.nodeid):
-                self.then.counts.add(test)
-        for test in unpaired.new:
-            if unpaired.asked_then(test.nodeid):
-                self.now.counts.add(test)
+        for test in unpaired.missing:
+            self.then.counts.add(test)
+        for test in unpaired.added:
+            self.now.counts.add(test)
 
     def _add_scores(self, pair: Pair) -> None:
         both = 0

@@ -8,7 +8,6 @@ offer are declared here for that reason too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -200,10 +199,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if scoring is not None:
         # A run within a test, as pytester makes them, does not record for that test.
         config.add_cleanup(scoring.apart())
-    if config.getoption("braintrust") and not _only_looks(config):
-        _start(config)
-    elif not config.getoption("braintrust"):
+    if not config.getoption("braintrust"):
         _refuse_without_flag(config)
+    elif not _only_looks(config):
+        _start(config)
 
 
 def _start(config: pytest.Config) -> None:
@@ -246,7 +245,8 @@ def _only_looks(config: pytest.Config) -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a case of each row of the dataset that a test's marker names."""
-    if any("dataset" in mark.kwargs for mark in _marks(metafunc.definition)):
+    marks = metafunc.definition.iter_markers("braintrust")
+    if any("dataset" in mark.kwargs for mark in marks):
         from pytest_braintrust import collecting  # noqa: PLC0415 - asked for just now
 
         collecting.parametrize(metafunc)
@@ -263,10 +263,6 @@ def pytest_pycollect_makeitem(obj: object) -> None:
         from pytest_braintrust import collecting  # noqa: PLC0415 - asked for just now
 
         collecting.refuse_datasets(obj)
-
-
-def _marks(node: pytest.Item) -> Iterator[pytest.Mark]:
-    return node.iter_markers("braintrust")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pytest_braintrust.errors import (
     NamingError,
 )
 from pytest_braintrust.naming import Candidate
-from pytest_braintrust.selection import KEY, SELECTED, covers
+from pytest_braintrust.selection import SELECTED, SELECTION, covers
 from pytest_braintrust.store import measuring, reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -130,7 +130,7 @@ def find(
         Past(
             naming.candidate(each),
             dirty=each.dirty,
-            fit=each.fit and covers(each.metadata.get(KEY), subject.selection),
+            fit=each.fit and covers(each.metadata.get(SELECTION), subject.selection),
             why_not=_unusable(each, subject),
         )
         for each in naming.newest_first(store, project=subject.project)
@@ -236,7 +236,7 @@ def of_stored(
         commit=run.commit,
         started_at=run.created_at,
         run_id=run.run_id,
-        selection=run.metadata.get(KEY),
+        selection=run.metadata.get(SELECTION),
         tests=frozenset(measuring.node_ids(store, run.number)),
     )
     return find(store, subject, asked, folder=folder)

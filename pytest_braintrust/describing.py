@@ -60,7 +60,7 @@ class Run:
     @property
     def selection(self) -> object:
         """Which part of the suite the run is of; None: all, or others run the rest."""
-        return self._metadata().get(selection.KEY)
+        return self._metadata().get(selection.SELECTION)
 
     def experiment(self, project: str | None) -> NewExperiment:
         """The run's experiment in a project, which a marker may have named."""
@@ -90,7 +90,7 @@ class Run:
         if not self.is_shared:
             return self.metadata
         # What is selected here is a part of the run, and others run the rest.
-        return {k: v for k, v in self.metadata.items() if k != selection.KEY}
+        return {k: v for k, v in self.metadata.items() if k != selection.SELECTION}
 
     def _project(self, named: str | None) -> str:
         return self.project if self.project_forced or not named else named
@@ -149,7 +149,7 @@ def _metadata(config: pytest.Config, settings: Settings) -> dict[str, Any]:
     if higher := config.getini("braintrust_higher_is_better"):
         metadata[facts.HIGHER_IS_BETTER] = sorted(set(higher))
     if selected := _selection(config):
-        metadata[selection.KEY] = selected
+        metadata[selection.SELECTION] = selected
     with _hook_errors("pytest_braintrust_run_metadata"):
         config.hook.pytest_braintrust_run_metadata(config=config, metadata=metadata)
     return facts.without_key(metadata, settings.api_key)

@@ -20,7 +20,7 @@ from pytest_braintrust.comparison.run import compare, facts_of
 from pytest_braintrust.errors import BaselineError, BaselineUnusable
 from pytest_braintrust.gates import Gates, Verdict
 from pytest_braintrust.given import Given, ini_name
-from pytest_braintrust.selection import KEY, covers
+from pytest_braintrust.selection import SELECTION, covers
 from pytest_braintrust.store import measuring, reading
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -162,12 +162,12 @@ def _not_run(
     compared: RunComparison | None,
 ) -> set[str]:
     """The scores and metrics that only tests have that the run was not asked for."""
-    selected = experiment.metadata.get(KEY)
+    selected = experiment.metadata.get(SELECTION)
     if not selected:
         return set()
     if base is None or compared is None:
         return _measured_by_more(store, experiment)
-    if covers(selected, base.experiment.metadata.get(KEY)):
+    if covers(selected, base.experiment.metadata.get(SELECTION)):
         # It ran all that its baseline did: what that had and this has not is missing.
         return _measured_by_more(store, experiment) - compared.known
     return set(compared.not_run)
@@ -175,9 +175,9 @@ def _not_run(
 
 def _measured_by_more(store: Store, experiment: StoredExperiment) -> set[str]:
     """What the last run measured that was asked for more of the suite."""
-    selected = experiment.metadata.get(KEY)
+    selected = experiment.metadata.get(SELECTION)
     for each in reversed(reading.experiments(store)):
-        whole = each.metadata.get(KEY)
+        whole = each.metadata.get(SELECTION)
         same = each.project == experiment.project and each.exit_status is not None
         if same and covers(whole, selected) and not covers(selected, whole):
             found = measure(store, each)

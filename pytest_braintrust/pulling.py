@@ -22,7 +22,7 @@ from pytest_braintrust.ends import End, Times
 from pytest_braintrust.errors import BadAnswer, NamingError, Rejected
 from pytest_braintrust.locks import locked
 from pytest_braintrust.naming import Candidate
-from pytest_braintrust.rendezvous import KEY
+from pytest_braintrust.rendezvous import MADE_BY
 from pytest_braintrust.settings import DEFAULT_PAGE_SIZE
 from pytest_braintrust.store import reading, transfers, writing
 from pytest_braintrust.store.connection import Store
@@ -32,7 +32,7 @@ from pytest_braintrust.store.transfers import Arrival, Incoming, Transfer
 #: How many of a project's newest experiments a name is looked for among.
 _CANDIDATES = 1_000
 #: What the metadata of a run of ours has for us alone.
-_OURS = ends.NAMES | {KEY}
+_OURS = ends.NAMES | {MADE_BY}
 #: How many slashes of a name may end its project: each is a question to the server.
 _MAX_READINGS = 8
 #: After this long an interrupted pull starts anew.
@@ -224,12 +224,12 @@ def local_id(store: Store, there: Experiment) -> str:
 def _id_of(there: Experiment, here: StoredExperiment | None) -> str:
     if here is not None:
         return here.id
-    key = there.metadata.get(KEY)
+    key = there.metadata.get(MADE_BY)
     return key if isinstance(key, str) and naming.is_id(key) else there.id
 
 
 def _already_here(store: Store, there: Experiment) -> StoredExperiment | None:
-    key = there.metadata.get(KEY)
+    key = there.metadata.get(MADE_BY)
     if isinstance(key, str) and (found := reading.find_experiment(store, key)):
         return found
     found = reading.find_experiment(store, there.id)
@@ -243,7 +243,7 @@ def _incoming(
     client: BraintrustClient, there: Experiment, here: StoredExperiment | None
 ) -> Incoming:
     metadata = dict(there.metadata)
-    if KEY in metadata:
+    if MADE_BY in metadata:
         metadata = {name: each for name, each in metadata.items() if name not in _OURS}
     project_id = there.project_id
     times = when(there)
@@ -275,7 +275,7 @@ def _project_name(client: BraintrustClient, there: Experiment) -> str:
 def when(there: Experiment) -> Times:
     """When the run ran that an experiment is of; of others', when it was made."""
     made_at = _seconds(there.created)
-    if KEY in there.metadata:
+    if MADE_BY in there.metadata:
         return ends.times(there.metadata, made_at)
     return Times(made_at, made_at)
 
@@ -321,7 +321,7 @@ def _with_its_end(
     writing.set_times(store, each.number, times.started_at, times.finished_at)
     tests = transfers.count_tests(store, each.number)
     end = End(1 if tests["failed"] + tests["errored"] else 0, tests)
-    if KEY in there.metadata:
+    if MADE_BY in there.metadata:
         end = ends.read(there.metadata)
         writing.set_fit(store, each.number, fit=end.fit)
     if end.exit_status is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from pytest_braintrust import ends, facts, pulling, selection
+from pytest_braintrust import ends, facts, pulling
 from pytest_braintrust.api.answers import mapping
 from pytest_braintrust.api.client import BraintrustClient
 from pytest_braintrust.api.http import Timeouts
@@ -27,8 +27,8 @@ from pytest_braintrust.baseline import (
 from pytest_braintrust.clocks import sleep
 from pytest_braintrust.errors import ApiError, BaselineError, Overloaded, Unreachable
 from pytest_braintrust.patience import Patience
-from pytest_braintrust.rendezvous import KEY
-from pytest_braintrust.selection import SELECTED, covers
+from pytest_braintrust.rendezvous import MADE_BY
+from pytest_braintrust.selection import SELECTED, SELECTION, covers
 from pytest_braintrust.settings import Connection
 from pytest_braintrust.store import connection
 from pytest_braintrust.store.connection import Store
@@ -138,18 +138,18 @@ def _past(client: BraintrustClient, subject: Subject) -> Iterator[Past[Experimen
     own = None if run_id is None else facts.experiment_id(run_id, project)
     found = client.list_experiments(project_name=project, limit=_LOOKED_AT)
     for each in pulling.newest_first(found):
-        if own is not None and each.metadata.get(KEY) == own:
+        if own is not None and each.metadata.get(MADE_BY) == own:
             continue
         dirty = bool(mapping(each.raw, "repo_info").get("dirty"))
-        whole = covers(each.metadata.get(selection.KEY), subject.selection)
-        fit = whole and (KEY not in each.metadata or ends.read(each.metadata).fit)
+        whole = covers(each.metadata.get(SELECTION), subject.selection)
+        fit = whole and (MADE_BY not in each.metadata or ends.read(each.metadata).fit)
         why_not = _unusable(each.metadata)
         yield Past(pulling.candidate(project, each), dirty, fit, why_not)
 
 
 def _unusable(metadata: Mapping[str, Any]) -> str:
     """Why a run cannot be compared with; what others made can, as it does not say."""
-    if KEY not in metadata:
+    if MADE_BY not in metadata:
         return ""
     end = ends.read(metadata)
     return why_not_whole(end.exit_status, end.tests, selected=SELECTED in metadata)

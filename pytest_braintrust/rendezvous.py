@@ -21,7 +21,7 @@ from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 
 #: Where an experiment on Braintrust says which run of ours made it.
-KEY = "pytest_braintrust_experiment"
+MADE_BY = "pytest_braintrust_experiment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def create_remote(  # noqa: PLR0913 - what an experiment is made of
     """
     found = client.create_project(project)
     names = (name, f"{name}-{experiment_id[:8]}", f"{name}-{experiment_id}")
-    own: dict[str, Any] = {"metadata": {**metadata, KEY: experiment_id}}
+    own: dict[str, Any] = {"metadata": {**metadata, MADE_BY: experiment_id}}
     if repo_info:
         own["repo_info"] = dict(repo_info)
     links = {
@@ -124,7 +124,7 @@ def _create(
     """Make it under the first of the names that is free, or was given to it before."""
     for name in names:
         remote = client.create_experiment(project_id, name, **fields)
-        if remote.metadata.get(KEY) == fields["metadata"][KEY]:
+        if remote.metadata.get(MADE_BY) == fields["metadata"][MADE_BY]:
             return remote
     msg = f"every name for experiment {names[0]!r} is taken by another run"
     raise BadAnswer(msg)

@@ -18,13 +18,13 @@ from typing import Any
 from pytest_braintrust.paths import told_from
 
 #: Where it stands in the metadata of a run; a run of all has none.
-KEY = "selection"
+SELECTION = "selection"
 
 #: In the metadata of a run of those tests alone that had got worse: it says too little
 #: of the suite to be compared with.
 SELECTED = "selected"
 
-#: The paths and node ids that were asked for, in `KEY`.
+#: The paths and node ids that were asked for, in `SELECTION`.
 ARGUMENTS = "arguments"
 
 #: Options whose every value leaves something out, and those of them that are paths.
@@ -155,7 +155,7 @@ def asks_for(
         metadata: Of the run that would have run them.
         other: Of the run that did.
     """
-    mine, theirs = metadata.get(KEY), other.get(KEY)
+    mine, theirs = metadata.get(SELECTION), other.get(SELECTION)
     asked = mine if isinstance(mine, dict) else {}
     beside = theirs if isinstance(theirs, dict) else {}
     narrowing = asked.keys() - _EXCLUDING - {ARGUMENTS}

@@ -63,7 +63,7 @@ class Store:
         Raises:
             StoreError: the store could not be written; nothing of it was kept.
         """
-        self._check()
+        self._refuse_lost_files()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
@@ -82,7 +82,7 @@ class Store:
         Raises:
             StoreError: the store could not be read.
         """
-        self._check()
+        self._refuse_lost_files()
         try:
             self.connection.execute("BEGIN")
             yield
@@ -93,7 +93,7 @@ class Store:
 
     def query(self, sql: str, values: Values = ()) -> Iterator[sqlite3.Row]:
         """Iterate over what a SELECT finds, without holding it all in memory."""
-        self._check()
+        self._refuse_lost_files()
         try:
             # Not `yield from`: that would close the cursor with an iteration that is
             # given up, which may be after the store itself was closed.
@@ -176,7 +176,7 @@ class Store:
         except sqlite3.Error as error:
             raise _translated(self.directory, error) from error
 
-    def _check(self) -> None:
+    def _refuse_lost_files(self) -> None:
         """Refuse to write where SQLite's descriptors are of no use.
 
         Raises:

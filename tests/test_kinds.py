@@ -224,7 +224,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 import pytest
-from pytest_braintrust.scoring import current
+from pytest_braintrust import current
 
 POOL = ThreadPoolExecutor(2)
 pytestmark = pytest.mark.parametrize("n", range(3))
@@ -296,13 +296,13 @@ def is_of(row: Mapping[str, Any], test: str, n: int) -> bool:
 
 NESTED = """\
 import pytest
-from pytest_braintrust.scoring import current
+from pytest_braintrust import current
 pytest_plugins = "pytester"
 
 def test_outer(bt_score, pytester):
     pytester.makepyfile(
         "import threading\\n"
-        "from pytest_braintrust.scoring import current\\n"
+        "from pytest_braintrust import current\\n"
         "def say(): current()(output='inner')\\n"
         "def test_inner():\\n"
         "    say()\\n"

@@ -181,7 +181,7 @@ def test_what_calls_of_models_cost_is_the_test_s(suite: Suite, *, hooked: bool) 
 
 OWN = """\
 import threading, pytest
-from pytest_braintrust.scoring import current
+from pytest_braintrust import current
 
 def deep():
     with current().span("deep", type="llm", input="q") as step:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from typing_extensions import assert_type
 
+from pytest_braintrust import BtScore, current
 from pytest_braintrust.plugin import Hooks
-from pytest_braintrust.scoring import BtScore, Experiment, current
+from pytest_braintrust.scoring import Experiment, SpanScore
 from pytest_braintrust.span import Span
 
 
@@ -62,6 +63,18 @@ def test_rows(bt_score: BtScore) -> None:
         pass
     bt_score.row(ouput=1)  # type: ignore[call-arg]
     bt_score.row(scores={"exact": "1"})  # type: ignore[dict-item]
+
+
+def test_steps(bt_score: BtScore) -> None:
+    """A step is told like a row, and has steps of its own."""
+    with bt_score.span("retrieve", type="tool", input=1) as step:
+        assert_type(step, SpanScore)
+        step(output=2, metrics={"tokens": 3})
+        with step.span("rank"), current().span("deep"):
+            pass
+    bt_score.span()  # type: ignore[call-arg]
+    bt_score.span("a", ouput=1)  # type: ignore[call-arg]
+    bt_score.span("a", scores={"exact": "1"})  # type: ignore[dict-item]
 
 
 def test_experiment(bt_score: BtScore) -> None:

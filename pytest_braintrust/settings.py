@@ -92,7 +92,7 @@ def resolve(read: Given, rootdir: Path) -> Settings:
     offline = read.switch("offline")
     upload = not offline and not read.switch("no_upload")
     return Settings(
-        project=read.text("project") or rootdir.name or "pytest",
+        project=read.text("project") or plain_text(rootdir.name) or "pytest",
         project_forced=bool(read.option("project")),
         experiment=read.text("experiment"),
         run=_run(read),

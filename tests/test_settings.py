@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -14,6 +16,7 @@ from conftest import Suite
 from fake_braintrust import FakeBraintrust
 
 from pytest_braintrust import settings as settings_room
+from pytest_braintrust.cli.datasets.naming import project_of
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.given import Given
 from pytest_braintrust.settings import Settings
@@ -321,6 +324,25 @@ def test_a_value_that_pytest_takes_for_a_path_is_told(
     assert TOOK not in told("--braintrust-json", f"../{file}", "--rootdir=.")
     (suite.folder / "here.json").touch()
     assert TOOK not in told("--braintrust-json", "here.json", "test_a.py")
+
+
+def test_a_folder_whose_name_is_no_text_names_the_project(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a machine that is not set to UTF-8: by escapes."""
+    suite.folder /= os.fsdecode(b"caf\xe9")
+    try:
+        suite.folder.mkdir()
+    except OSError:
+        pytest.skip("no file system for such names")
+    suite.temporary.mkdir()
+    suite.ini().write(test_a="def test_a(bt_score): bt_score(output=1)")
+    ran = suite.run("-q", "-p", "no:cacheprovider")
+    assert ran.status == 0, ran.err
+    assert [each["project"] for each in ran.experiments()] == ["caf\\udce9"]
+    monkeypatch.delenv("BRAINTRUST_PROJECT", raising=False)
+    monkeypatch.chdir(suite.folder)
+    assert project_of(Namespace(project=None, store=None)) == "caf\\udce9"
 
 
 def test_a_name_that_is_too_long_for_a_file_is_none(suite: Suite) -> None:

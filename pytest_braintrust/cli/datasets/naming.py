@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_braintrust.cli.common import here
 from pytest_braintrust.datasets.writing import DEFAULT_SUFFIX
+from pytest_braintrust.jsonable import plain_text
 from pytest_braintrust.settings import STORE_DIRECTORY
 
 
@@ -24,7 +25,7 @@ def store_of(given: argparse.Namespace) -> Path:
 def project_of(given: argparse.Namespace) -> str:
     """The project of a name without one: the one that a run here would have."""
     named = given.project or os.environ.get("BRAINTRUST_PROJECT", "").strip()
-    return str(named or store_of(given).parent.name)
+    return plain_text(named or store_of(given).parent.name)
 
 
 def file_name(name: str) -> str:

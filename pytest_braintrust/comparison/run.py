@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pytest_braintrust import statistics
@@ -74,25 +74,8 @@ def compare(
     now = seen.now.noting(_told(store, head, each))
     for pair in pairs(then, now, unpaired):
         seen.add(pair)
-    seen.count_alone(unpaired)
-    return RunComparison(
-        base=facts_of(base),
-        head=facts_of(head),
-        measures=seen.measures(),
-        shared=seen.shared,
-        measured=seen.measured,
-        new=tuple(each.nodeid for each in unpaired.new),
-        gone=tuple(each.nodeid for each in unpaired.gone),
-        renamed=tuple(seen.renamed),
-        then=seen.then.counts.result(),
-        now=seen.now.counts.result(),
-        scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
-        scores_gone=seen.scores_gone(),
-        not_run=seen.not_run(),
-        changes=tuple(sorted(seen.changes, key=_loss)),
-        differences=tuple(differences(base, head, seen.counted)),
-        all_new=not seen.shared and not unpaired.missing,
-    )
+    told = differences(base, head, seen.counted)
+    return seen.comparison(facts_of(base), facts_of(head), unpaired, told)
 
 
 def compare_parts(
@@ -120,25 +103,15 @@ def compare_parts(
         else:
             unpaired.new.append(test)
     unpaired.gone += [test for key, test in then.items() if key not in now]
-    seen.count_alone(unpaired)
     facts = facts_of(experiment)
-    return RunComparison(
-        base=replace(facts, name=f"{facts.name} with {base.name}"),
-        head=replace(facts, name=f"{facts.name} with {head.name}"),
-        measures=seen.measures(),
-        shared=seen.shared,
-        measured=seen.measured,
-        new=tuple(each.nodeid for each in unpaired.new),
-        gone=tuple(each.nodeid for each in unpaired.gone),
-        renamed=(),
-        then=seen.then.counts.result(),
-        now=seen.now.counts.result(),
-        scores_new=tuple(n for n in seen.now.scores if n not in seen.then.scores),
-        scores_gone=seen.scores_gone(),
-        not_run=seen.not_run(),
-        changes=tuple(sorted(seen.changes, key=_loss)),
-        differences=(Difference(base.by, base.value, head.value),),
+    found = seen.comparison(
+        replace(facts, name=f"{facts.name} with {base.name}"),
+        replace(facts, name=f"{facts.name} with {head.name}"),
+        unpaired,
+        (Difference(base.by, base.value, head.value),),
     )
+    # Their tests differ by the very value that they are split by.
+    return replace(found, renamed=())
 
 
 def _told(
@@ -228,7 +201,35 @@ class _Seen:
             if then is not None:
                 self._metrics[name].add(then, now)
 
-    def count_alone(self, unpaired: Unpaired) -> None:
+    def comparison(
+        self,
+        base: RunFacts,
+        head: RunFacts,
+        unpaired: Unpaired,
+        changed: Iterable[Difference],
+    ) -> RunComparison:
+        """What there is to say once all pairs were seen."""
+        self._count_alone(unpaired)
+        return RunComparison(
+            base=base,
+            head=head,
+            measures=self._measures(),
+            shared=self.shared,
+            measured=self.measured,
+            new=tuple(each.nodeid for each in unpaired.new),
+            gone=tuple(each.nodeid for each in unpaired.gone),
+            renamed=tuple(self.renamed),
+            then=self.then.counts.result(),
+            now=self.now.counts.result(),
+            scores_new=tuple(n for n in self.now.scores if n not in self.then.scores),
+            scores_gone=self._scores_gone(),
+            not_run=self._not_run(),
+            changes=tuple(sorted(self.changes, key=_loss)),
+            differences=tuple(changed),
+            all_new=not self.shared and not unpaired.missing,
+        )
+
+    def _count_alone(self, unpaired: Unpaired) -> None:
         """Count the tests that the other run was asked for and has not."""
         for test in unpaired.missing:
             self.then.counts.add(test)
@@ -249,7 +250,7 @@ class _Seen:
             self.lost.update(lost)
             self.unscored.update(lost & pair.now.unscored)
 
-    def scores_gone(self) -> tuple[str, ...]:
+    def _scores_gone(self) -> tuple[str, ...]:
         """What tests of both runs had then, and none so much as says None of now."""
         return tuple(
             name
@@ -257,7 +258,7 @@ class _Seen:
             if name not in self.now.scores and not self.unscored[name]
         )
 
-    def not_run(self) -> tuple[str, ...]:
+    def _not_run(self) -> tuple[str, ...]:
         """The scores and metrics that only such tests had then as have no row now."""
         scores = self.then.scores.keys() - self.expected.keys() - self.now.scores.keys()
         metrics = self.then.metrics.keys() - self.expected_metrics.keys()
@@ -268,7 +269,7 @@ class _Seen:
         """Whether few enough errored in both runs."""
         return all(e.counts.result().measurable for e in (self.then, self.now))
 
-    def measures(self) -> tuple[Measure, ...]:
+    def _measures(self) -> tuple[Measure, ...]:
         for name in self.unscored:
             # Of one that no test could measure there is nothing to compare.
             self._scores.setdefault(name, PairedAccumulator())

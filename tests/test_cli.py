@@ -17,9 +17,9 @@ from made_runs import Told, store_run
 from stored import a_row, a_store, add, rows
 from test_recording import CAPITALS
 
-from pytest_braintrust.cli import main
+from pytest_braintrust.cli import main, output
 from pytest_braintrust.cli.output import Column, Counter, first_parts, middle, table
-from pytest_braintrust.reports.lines import width_of
+from pytest_braintrust.reports.lines import Line, width_of
 from pytest_braintrust.store.connection import Store
 
 HOSTILE = "\x1b[2Jev\x07il\r\n\u202ename"
@@ -319,6 +319,34 @@ def test_a_reader_that_is_gone_is_no_error_on_windows(
         monkeypatch.setattr(sys, "stdout", _ClosedOnWindows(file))
         assert main(["list"]) == 141
     assert capsys.readouterr().err == ""
+
+
+class _Console(io.StringIO):
+    """A terminal that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("variable", ["WT_SESSION", None])
+def test_a_console_of_windows_that_knows_no_escapes_gets_none(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    """It would print them as they stand."""
+    monkeypatch.setattr(output, "_ON_WINDOWS", True)
+    for each in (*output._OBEDIENT, "NO_COLOR"):
+        monkeypatch.delenv(each, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(sys, "stdout", console := _Console())
+    output.show([Line("it is worse", "red")])
+    counter = Counter("pulling:", stream=console)
+    counter.add(1_000)
+    counter.clear()
+    shown = console.getvalue()
+    assert "it is worse" in shown
+    assert shown.endswith("\r" if variable is None else "\r\x1b[K")
+    assert ("\x1b" in shown) is (variable is not None)
 
 
 def test_a_reader_that_is_gone_is_no_error(suite: Suite) -> None:

@@ -18,6 +18,11 @@ from pytest_braintrust.reports.lines import Line, fit, fitted, plain, safe, widt
 #: A table is fitted to this many of its rows; those that follow stream by.
 _LOOKED_AT = 500
 _GAP = "  "
+#: Consoles of Windows that obey escapes say so by one of these; older ones print them.
+_ON_WINDOWS, _OBEDIENT = (
+    os.name == "nt",
+    ("WT_SESSION", "ConEmuANSI", "ANSICON", "TERM"),
+)
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "bold": 1}
 #: No column becomes narrower than this, and none is as wide as that.
 _NARROWEST, _ENDLESS = 3, sys.maxsize
@@ -71,11 +76,24 @@ def as_json(value: object) -> str:
 def show(lines: Iterable[Line]) -> None:
     """Print lines as a report has them, with colour where a terminal shows it."""
     width = screen_width()
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    coloured = wanted and _obeys_escapes()
     for line in map(safe, lines):
         for part in fit(line, width) if width is not None else (line,):
             colour = _COLOURS.get(part.style) if coloured else None
             print(f"\x1b[{colour}m{part.text}\x1b[0m" if colour else part.text)
+
+
+def _obeys_escapes() -> bool:
+    """Whether a terminal here knows escape sequences."""
+    return not _ON_WINDOWS or any(map(os.environ.get, _OBEDIENT))
+
+
+def blank() -> str:
+    """What takes a line away that was written without an end."""
+    if _obeys_escapes():
+        return "\r\x1b[K"
+    return f"\r{' ' * (shutil.get_terminal_size().columns - 1)}\r"
 
 
 def screen_width() -> int | None:
@@ -225,4 +243,4 @@ class Counter:
     def clear(self) -> None:
         """Take the line away."""
         if self.stream is not None and self.rows:
-            print("\r\x1b[K", end="", file=self.stream, flush=True)
+            print(blank(), end="", file=self.stream, flush=True)

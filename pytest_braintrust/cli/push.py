@@ -18,7 +18,7 @@ from pytest_braintrust.cli.common import (
     required_connection,
 )
 from pytest_braintrust.cli.describing import as_plain, called
-from pytest_braintrust.cli.output import as_json, say
+from pytest_braintrust.cli.output import as_json, blank, say
 from pytest_braintrust.errors import ApiError
 from pytest_braintrust.naming import resolve
 from pytest_braintrust.reports.lines import page_of
@@ -168,7 +168,7 @@ class _Progress:
 
     def clear(self) -> None:
         if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr)
+            print(blank(), end="", file=sys.stderr)
 
 
 def _for_all(error: ApiError) -> bool:

@@ -78,18 +78,20 @@ class Running:
             step: A method of `Recording`.
             told: What it is called with.
         """
-        with self.lock:
-            if self.recording is None:
-                self.steps.append((step, told))
-                return
+        if self.recording is None:
+            with self.lock:
+                if self.recording is None:
+                    self.steps.append((step, told))
+                    return
         step(self.recording, *told)
 
     def asked(self) -> Recording:
         """The recording, made now if the test had not asked for one before."""
-        with self.lock:
-            if self.recording is None:
-                self.recording = self.record(self)
-            return self.recording
+        if self.recording is None:
+            with self.lock:
+                if self.recording is None:
+                    self.recording = self.record(self)
+        return self.recording
 
     def find_experiment(self) -> Experiment:
         """The experiment that its row goes to."""

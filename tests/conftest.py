@@ -45,6 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(package, quiet=2)
 
 
+#: Tests that take many times as long as the others.
+LONG = ("test_campaign.py", "test_durability.py", "test_values.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest: at the end the other workers had nothing to do."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 #: Plugins that every run of a harness loads, by name of their module.
 XDIST, RERUNFAILURES = "xdist", "pytest_rerunfailures"
 RETRY, HTTPX = "pytest_retry.retry_plugin", "pytest_httpx"

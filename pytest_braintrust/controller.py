@@ -6,7 +6,7 @@ process has both.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -191,13 +191,14 @@ class Controller:
         if self._delivery.state != "ready":
             self._teller.warn_unreachable(self._delivery.message, self._directory)
         if self._seeker is not None:
-            self._hear_of_baseline(self._seeker, self._delivery.state)
+            self._hear_of_baseline(self._seeker, self._delivery)
 
-    def _hear_of_baseline(self, seeker: Seeker, state: str) -> None:
+    def _hear_of_baseline(self, seeker: Seeker, delivery: Delivery) -> None:
+        answer: Mapping[str, Any] = {"state": "failed", "message": delivery.message}
+        if delivery.state == "ready":
+            answer = seeker.found()
         try:
-            if state != "ready" or not self._judge.told(
-                self._run.project, seeker.found()
-            ):
+            if not self._judge.told(self._run.project, answer):
                 # Nobody waits at the end for what is not to come.
                 seeker.close()
         except BaselineError as error:

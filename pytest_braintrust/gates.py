@@ -105,7 +105,11 @@ def _number(text: str, expression: str, where: str, *, scores: bool) -> float:
 
 
 def judge(
-    gates: Gates, run: RunMeasures, comparison: RunComparison | None
+    gates: Gates,
+    run: RunMeasures,
+    comparison: RunComparison | None,
+    *,
+    why_none: str = "",
 ) -> list[Verdict]:
     """Judge a run by its gates; one verdict for each thing that was asked.
 
@@ -113,8 +117,9 @@ def judge(
         gates: What was asked.
         run: The run's own numbers, without errored tests.
         comparison: With the baseline; None where there is none.
+        why_none: Why there is none, where that is not that it is the first run.
     """
-    return [*_alone(gates, run), *_against(gates, comparison)]
+    return [*_alone(gates, run), *_against(gates, comparison, why_none)]
 
 
 def excused(
@@ -199,13 +204,15 @@ def _each(asked: Mapping[str, float], known: Mapping[str, object]) -> dict[str, 
     return {**spelt, **{name: each for name, each in asked.items() if name != ALL}}
 
 
-def _against(gates: Gates, comparison: RunComparison | None) -> Iterator[Verdict]:
+def _against(
+    gates: Gates, comparison: RunComparison | None, why_none: str
+) -> Iterator[Verdict]:
     if comparison is None:
         if gates.require_baseline:
             text = "there is no baseline to compare with"
             yield Verdict("failed", text, of_run=False)
         elif gates.max_drop or gates.on_regression:
-            text = "there is no baseline yet to compare with"
+            text = f"there is no baseline{'' if why_none else ' yet'} to compare with"
             yield Verdict("passed", text, of_run=False)
         return
     if gates.require_baseline:

@@ -140,7 +140,7 @@ def judgement(
         measures = seen.result()
         shown = compared.worse_tests[:DETAILED]
         worst = details(store, base.experiment, experiment, shown)
-    found = gates.judge(asked.gates, measures, compared)
+    found = gates.judge(asked.gates, measures, compared, why_none=why_none)
     not_run: set[str] = set()
     if any(each.absent in asked.standing for each in found):
         not_run = _not_run(store, experiment, base, compared)
@@ -223,6 +223,8 @@ class Judge:
     _baselines: dict[str, Baseline] = field(default_factory=dict)
     #: Those that are on their way here from Braintrust, by project.
     _coming: dict[str, Coming] = field(default_factory=dict)
+    #: Why it is not known whether Braintrust has one, by project.
+    _unheard: dict[str, str] = field(default_factory=dict)
     _missing: BaselineError | None = None
     #: The tests that baselines were chosen for.
     _tests: frozenset[str] = frozenset()
@@ -273,6 +275,10 @@ class Judge:
         """
         if answer["state"] == "wrong":
             raise BaselineError(answer["message"])
+        if answer["state"] == "failed":
+            self._unheard[project] = (
+                f"it could not be looked for on Braintrust: {answer['message']}"
+            )
         if answer["state"] == "none" and self._missing is not None:
             raise self._missing
         if answer["state"] == "found":
@@ -349,13 +355,17 @@ class Judge:
 
     def _judge(self, store: Store, experiment: StoredExperiment) -> Judgement:
         found = self._chosen(store, experiment)
-        why = "" if found else baseline.why_none(self.root, self.asked.baseline)
+        why = "" if found else self._why_none(experiment.project)
         coming = self._coming.get(experiment.project)
         if coming is not None:
             arrived = reading.find_experiment(store, coming.id)
             found = None if arrived is None else Baseline(arrived, coming.how)
             why = coming.late(experiment.project)
         return judgement(store, experiment, found, self.asked, why_none=why)
+
+    def _why_none(self, project: str) -> str:
+        unheard = self._unheard.get(project)
+        return unheard or baseline.why_none(self.root, self.asked.baseline)
 
     def _chosen(self, store: Store, experiment: StoredExperiment) -> Baseline | None:
         """The baseline of an experiment: what the first process of its run chose."""

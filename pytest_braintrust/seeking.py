@@ -54,10 +54,11 @@ class Seeker:
 
     def found(self) -> Mapping[str, Any]:
         """Wait for what was found; `state` as `remote_baseline.seek` tells it."""
+        unknown = {"state": "failed", "message": "no process could be started for it"}
         if self._child is None:
-            return {"state": "failed"}
+            return unknown
         try:
-            return self._child.answer(_ANSWER_SECONDS) or {"state": "failed"}
+            return self._child.answer(_ANSWER_SECONDS) or unknown
         except ChildError as error:
             return {"state": "failed", "message": str(error)}
 

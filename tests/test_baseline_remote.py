@@ -234,16 +234,20 @@ def test_what_the_sdk_made_can_be_a_baseline(
 def test_a_baseline_that_cannot_be_asked_for_is_none(
     suite: Suite, server: FakeBraintrust
 ) -> None:
-    """The run goes on and its rows are sent."""
+    """The run goes on and its rows are sent; that it is the first is not said."""
     suite.sends_to(server)
     run_elsewhere(suite, test_a=written(1))
     server.faults.add(
-        Fault(fake.answer(403), method="GET", path="/v1/experiment", times=99)
+        Fault(fake.answer(403), method="GET", path="/v1/experiment$", times=99)
     )
-    ran = suite.run()
+    ran = suite.run("--braintrust-fail-on-regression")
     assert ran.status == 0
     assert "1 recorded = 1 sent + 0 pending" in ran.section
-    assert "baseline" not in ran.section
+    told = " ".join(ran.section.split())
+    assert "baseline none: it could not be looked for on Braintrust: http" in told
+    assert "answered 403: fault: 403" in told
+    assert "passed; there is no baseline to compare with" in told
+    assert suite.run("--braintrust-require-baseline").status == 0  # that one is here
 
 
 def slowly(exchange: Exchange) -> None:

@@ -161,8 +161,8 @@ def test_an_owner_is_made_when_that_is_confirmed(
         "Owners may read, change and delete all of it, and act as its users.",
     ]
     ran = suite.cli(*command)
-    assert (ran.status, ran.out.splitlines()) == (1, said)
-    assert "nothing was changed: say --yes where nobody can be asked" in ran.err
+    assert (ran.status, ran.out.splitlines()) == (2, said)
+    assert "nobody is there to be asked: say --yes" in ran.err
     assert not [each for each in server.requests if each.method == "POST"][1:]
     ran = suite.cli(*command, "--yes")
     assert ran.status == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,11 @@ from pytest_braintrust.cli.common import (
     a_name,
     add_command,
     add_connection_options,
+    agreed,
     required_connection,
 )
 from pytest_braintrust.cli.output import as_json, say, warn
-from pytest_braintrust.errors import NamingError, SettingsError
+from pytest_braintrust.errors import NamingError
 
 if TYPE_CHECKING:
     from pytest_braintrust.api import BraintrustClient, Me, Organization, Role, User
@@ -129,9 +129,6 @@ def _plain(user: User) -> dict[str, str | None]:
 
 def grant_owner(given: argparse.Namespace) -> int:
     """Say what is going to be done, ask, and do it."""
-    if given.json and not given.yes:
-        msg = "nobody is asked where a program reads: say --yes"
-        raise SettingsError(msg)
     tell = _nothing if given.json else say
     with _client(given) as client:
         me = client.me()
@@ -148,7 +145,7 @@ def grant_owner(given: argparse.Namespace) -> int:
         else:
             for line in _what(name, user_id, organization):
                 tell(line)
-            if not (given.yes or _agreed()):
+            if not agreed(given, "Do it?"):
                 return 1
             client.create_acl(
                 "organization", organization.id, user_id=user_id, role_id=role.id
@@ -171,18 +168,6 @@ def _what(name: str, user_id: str, organization: Organization) -> Iterator[str]:
         f"({organization.id})."
     )
     yield "Owners may read, change and delete all of it, and act as its users."
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        warn("nothing was changed: say --yes where nobody can be asked")
-        return False
-    sys.stdout.write("Do it? [y/N] ")
-    sys.stdout.flush()
-    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
-        return True
-    warn("nothing was changed")
-    return False
 
 
 def _organization(found: Iterable[Organization], text: str) -> Organization:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -10,7 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pytest_braintrust.cli.output import warn
 from pytest_braintrust.errors import SettingsError, StoreError
+from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.settings import (
     STORE_DIRECTORY,
     Connection,
@@ -170,6 +173,24 @@ def _nearest(start: Path) -> Path | None:
         if (folder / STORE_DIRECTORY / FILE_NAME).is_file():
             return folder / STORE_DIRECTORY
     return None
+
+
+def agreed(given: argparse.Namespace, question: str) -> bool:
+    """Whether `--yes` was said, or is said now by a person who is asked.
+
+    Raises:
+        SettingsError: nobody is there to be asked.
+    """
+    if given.yes:
+        return True
+    if given.json or not sys.stdin.isatty():
+        msg = "nobody is there to be asked: say --yes"
+        raise SettingsError(msg)
+    print(plain(f"{question} [y/N]"), end=" ", flush=True)
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    warn("nothing was changed")
+    return False
 
 
 def required_connection(given: argparse.Namespace) -> Connection:

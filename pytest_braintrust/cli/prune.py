@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 
@@ -14,12 +13,12 @@ from pytest_braintrust.cli.common import (
     a_count,
     a_name,
     add_command,
+    agreed,
     moment,
     opened_store,
 )
 from pytest_braintrust.cli.describing import called
 from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
-from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.pruning import Old
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.words import a_number
@@ -85,13 +84,14 @@ def run(given: argparse.Namespace) -> int:
         if not given.json:
             _show(old)
         going = [each for each in old if each.stays is None]
-        done = not given.dry_run and (not going or given.yes or _agreed(given, store))
+        question = f"Remove them from {store.directory}?"
+        done = not given.dry_run and (not going or agreed(given, question))
         freed = 0
         if done and going:
             # Again, because somebody may have thought about it for an hour.
-            agreed = {each.experiment.id for each in going}
+            meant = {each.experiment.id for each in going}
             old = _find_old(given, store, time.time())
-            going = [e for e in old if e.stays is None and e.experiment.id in agreed]
+            going = [e for e in old if e.stays is None and e.experiment.id in meant]
             freed = pruning.remove(store, going)
         if done:
             pruning.clear(store, now=now)
@@ -133,15 +133,6 @@ def _show(old: Sequence[Old]) -> None:
         say("push them first, or remove them too with --force")
     if not going:
         say("nothing to remove")
-
-
-def _agreed(given: argparse.Namespace, store: Store) -> bool:
-    """Ask, where there is somebody to ask."""
-    if given.json or not sys.stdin.isatty():
-        msg = "nobody is there to be asked: say --yes"
-        raise SettingsError(msg)
-    say(f"Remove them from {store.directory}? [y/N]")
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _plain(old: Sequence[Old], freed: int, *, done: bool) -> dict[str, object]:

@@ -106,8 +106,13 @@ def is_id(text: str) -> bool:
         return False
 
 
-def choose(candidates: Sequence[Candidate[T]], text: str) -> T:
+def choose(candidates: Sequence[Candidate[T]], text: str, instead: str = "") -> T:
     """The one of the candidates, newest first, that `text` names; see `resolve`.
+
+    Args:
+        candidates: Those that may be meant.
+        text: What was said.
+        instead: What to say where nothing is close; "": which command shows them.
 
     Raises:
         NamingError: there is none, or more than one.
@@ -117,7 +122,7 @@ def choose(candidates: Sequence[Candidate[T]], text: str) -> T:
             found = step(scope, name, text)
             if found is not None:
                 return found.thing
-    raise _unknown(candidates, text)
+    raise _unknown(candidates, text, instead or _LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,9 @@ def _only(found: Sequence[Candidate[T]], text: str) -> Candidate[T]:
     raise NamingError(msg)
 
 
-def _unknown(candidates: Iterable[Candidate[T]], text: str) -> NamingError:
+def _unknown(
+    candidates: Iterable[Candidate[T]], text: str, instead: str
+) -> NamingError:
     known: dict[str, None] = {}
     for each in candidates:
         names = (*each.names, each.branch or "", f"{each.project}/{each.names[0]}")
@@ -228,8 +235,14 @@ def _unknown(candidates: Iterable[Candidate[T]], text: str) -> NamingError:
     if not known:
         return NamingError("there are no experiments yet")
     close = get_close_matches(text[:1_000], known, n=_TOLD, cutoff=0.5)
-    told = f"close are {', '.join(map(short, close))}" if close else _LIST
+    told = f"close are {', '.join(map(short, close))}" if close else instead
     return NamingError(f"there is no experiment {short(text)}; {told}")
+
+
+def newest(candidates: Sequence[Candidate[T]]) -> str:
+    """The names of the first few, for an error where no command shows them."""
+    shown = [short(each.names[0]) for each in candidates[:_TOLD]]
+    return f"the newest are {', '.join(shown)}"
 
 
 _LIST = "`pytest-braintrust list` shows what there is"

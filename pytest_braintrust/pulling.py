@@ -99,7 +99,7 @@ def find_remote(
             return client.get_experiment(rest)
         listed = client.list_experiments(project_name=called, limit=_CANDIDATES)
         if candidates := [candidate(called, each) for each in newest_first(listed)]:
-            return naming.choose(candidates, rest)
+            return naming.choose(candidates, rest, naming.newest(candidates))
     shown = naming.short(name)
     if project is not None:
         msg = f"project {naming.short(project)} has no experiments on Braintrust"

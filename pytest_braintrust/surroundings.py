@@ -28,8 +28,10 @@ def trouble(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
 
 def absolute(environ: Mapping[str, str]) -> dict[str, str]:
     """The same variables for a process that works in another folder."""
+    found = {_CERTIFICATES: [environ.get(_CERTIFICATES, "")]}
+    found[_FOLDER] = environ.get(_FOLDER, "").split(os.pathsep)
     return {
-        name: os.path.abspath(environ[name])  # noqa: PTH100
-        for name in (_CERTIFICATES, _FOLDER)
-        if environ.get(name)
+        name: os.pathsep.join(map(os.path.abspath, filter(None, paths)))
+        for name, paths in found.items()
+        if any(paths)
     }

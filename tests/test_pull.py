@@ -386,6 +386,7 @@ def test_latest_is_the_newest_whatever_others_are_called(
     ("name", "told"),
     [
         ("capitals/evil-1", "there is no experiment evil-1; close are eval-1"),
+        ("capitals/other", "there is no experiment other; the newest are eval-1"),
         ("eval-1", "eval-1 names no project: say PROJECT/EXPERIMENT"),
         ("nowhere/eval-1", "no project with experiments that nowhere/eval-1 begins"),
         ("a/" * 5_000, "no project with experiments"),

@@ -153,7 +153,9 @@ class Crashes:
         )
         lost.told = True
         lost.ids.update({row["part"]: row["id"] for row in kept})
-        lost.attempts.append(_attempt(ended[0], error))
+        # With those that the dead worker itself made after the ones before it died.
+        earlier = max(lost.attempts, _attempts(ended[0]), key=len)
+        lost.attempts = [*earlier, _attempt(ended, error)]
 
     def _key(self, nodeid: str, worker: str | None) -> object:
         return nodeid if self.repeats else (worker, nodeid)
@@ -163,6 +165,17 @@ def _continued(row: Row, lost: _Lost) -> Row:
     return events.with_attempts(row, lost.attempts, lost.ids.get(row["part"]))
 
 
-def _attempt(row: Row, error: str) -> dict[str, Any]:
-    scores = json.loads(row["scores"])
-    return {"outcome": row["outcome"], "scores": scores, "error": error}
+def _attempts(row: Row) -> list[dict[str, Any]]:
+    """The attempts that a row tells of: in workers that died, and then in its own."""
+    event: dict[str, Any] = json.loads(row["event"])
+    return events.attempts_of(event["metadata"]["pytest"])
+
+
+def _attempt(rows: list[Row], error: str) -> dict[str, Any]:
+    own = rows[0]
+    return {
+        "outcome": own["outcome"],
+        "scores": json.loads(own["scores"]),
+        "error": error,
+        "metrics": events.amounts_of_all(json.loads(each["metrics"]) for each in rows),
+    }

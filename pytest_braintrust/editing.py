@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_braintrust.events import SPANS, Row, encode
+from pytest_braintrust.events import ATTEMPTS, SPANS, Row, attempts_of, encode
 from pytest_braintrust.fields import PASS, checked
 from pytest_braintrust.jsonable import clean, plain_text
 from pytest_braintrust.redacting import REDACTED
@@ -197,8 +197,9 @@ def _wrong(name: str) -> _Unusable:
 def _without_content(event: Mapping[str, Any], why: str) -> dict[str, Any]:
     """The row without anything that the test said, but for its numbers."""
     facts = dict(event["metadata"]["pytest"])
-    facts.pop("attempts", None)
     facts.pop(SPANS, None)
+    if ATTEMPTS in facts:
+        facts[ATTEMPTS] = [{**each, "error": None} for each in attempts_of(facts)]
     return {
         **{name: event[name] for name in _OWN},
         "input": {"test": facts["nodeid"]},

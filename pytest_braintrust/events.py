@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -22,6 +22,7 @@ from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import LARGEST_METRIC, PASS, UNSET, Fields, Unset
 from pytest_braintrust.jsonable import Json, clean, dumps, dumps_sorted, quoted
 from pytest_braintrust.outcomes import PASS_SCORE, Outcome
+from pytest_braintrust.spending import is_spent
 from pytest_braintrust.trials import TRIAL, TRIAL_NODEID, split
 
 #: Bytes of ASCII JSON that one field may have, which is what is sent: a character
@@ -42,6 +43,8 @@ _LARGE_FIELDS = ("input", "output", "expected", "error", "metadata", "tags")
 _NUMBERS = ("scores", "metrics")
 #: Metrics that are moments, not amounts: they say nothing about better or worse.
 _MOMENTS = ("start", "end")
+#: Others' events may have a metric that has no name.
+_NO_AMOUNTS = (*_MOMENTS, "")
 
 # In a tuple, because mocks replace what they find by name in modules.
 _RANDOM = (os.urandom,)
@@ -59,6 +62,13 @@ SILENT = "silent"
 SPANS, SPANS_LEFT_OUT = "spans", "spans_left_out"
 #: The fact that is what its calls of models cost, by the metrics of their spans.
 SPENT = "spent"
+#: The fact that is the attempts at a test before the one that its rows are of.
+ATTEMPTS = "attempts"
+#: The fact that names a row which is not the test's own.
+_ROW = "row"
+#: Among the amounts of a test's own row, under a name that no metric has, what those
+#: attempts spent: it is in no mean.
+EARLIER = ""
 
 #: Under what name metadata called "pytest" are kept, which is the plugin's own.
 _DISPLACED = "pytest (logged)"
@@ -212,9 +222,10 @@ def record(case: Case, ids: Ids, said: Fields, attempt: Attempt, part: str = "")
     start, end = seconds_text(attempt.start), seconds_text(attempt.end)
     metrics = f'{{"start":{start},"end":{end}}}'
     amounts = f'{{"duration":{seconds_text(attempt.end - attempt.start)}}}'
-    if fields.metrics or SPENT in attempt.spans:
+    if fields.metrics or SPENT in attempt.spans or attempt.earlier:
         told = {**json.loads(metrics), **fields.metrics}
-        metrics, amounts = dumps(told), dumps(amounts_of(told, attempt.spans))
+        known = {**attempt.spans, ATTEMPTS: attempt.earlier, _ROW: part}
+        metrics, amounts = dumps(told), dumps(amounts_of(told, known))
     error = attempt.error
     if isinstance(fields.error, str):
         error = f"{fields.error}\n\n{error}" if error else fields.error
@@ -263,24 +274,59 @@ def amounts_of(
     Args:
         metrics: Those of the event.
         facts: What the plugin knows of it. What the row itself says was spent goes
-            over what its spans did.
+            over what its spans did. What earlier attempts spent is that of the test's
+            own row, for all of its rows tell of them.
     """
     spent = facts.get(SPENT)
-    told = {**_numbers(spent), **metrics} if isinstance(spent, dict) else metrics
+    told = {**dict(_numbers(spent)), **metrics} if isinstance(spent, dict) else metrics
     # Of others' events one may be as large as floats are.
     amounts = {
         name: each
         for name, each in told.items()
-        if name not in _MOMENTS and -LARGEST_METRIC <= each <= LARGEST_METRIC
+        if name not in _NO_AMOUNTS and -LARGEST_METRIC <= each <= LARGEST_METRIC
     }
     if all(name in metrics for name in _MOMENTS):
         amounts.setdefault("duration", metrics["end"] - metrics["start"])
+    if facts.get(ATTEMPTS) and not facts.get(_ROW):
+        amounts |= _spent_before(attempts_of(facts))
     return amounts
 
 
-def _numbers(spent: Mapping[str, Any]) -> dict[str, float]:
+def attempts_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The attempts before that a row's facts tell of."""
+    found = facts.get(ATTEMPTS)
+    # A hook may have left anything there.
+    told = found if isinstance(found, (list, tuple)) else ()
+    return [each for each in told if isinstance(each, dict)]
+
+
+def amounts_of_all(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The amounts of an attempt by those of its rows, the first of which is the test's.
+
+    What was spent is the sum of all rows, and the rest what the first one says.
+    """
+    first, *others = rows
+    found = {name: each for name, each in first.items() if name != EARLIER}
+    for row in others:
+        for name, each in row.items():
+            if is_spent(name):
+                found[name] = found.get(name, 0) + each
+    return found
+
+
+def _spent_before(attempts: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    found: dict[str, float] = {}
+    for each in attempts:
+        metrics = each.get("metrics")
+        for name, number in _numbers(metrics if isinstance(metrics, dict) else {}):
+            if is_spent(name):
+                found[name] = found.get(name, 0) + number
+    return {EARLIER: found} if found else {}
+
+
+def _numbers(spent: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """A file or a hook may have left anything there."""
-    return {name: each for name, each in spent.items() if type(each) in {int, float}}
+    return ((name, each) for name, each in spent.items() if type(each) in {int, float})
 
 
 def seconds_text(seconds: float) -> str:
@@ -336,7 +382,7 @@ def _facts(case: Case, attempt: Attempt, part: str) -> str:
     worker = "null" if attempt.worker is None else quoted(attempt.worker)
     more: dict[str, Json] = {}
     if part:
-        more["row"] = part
+        more[_ROW] = part
     if attempt.silent:
         more[SILENT] = True
     if case.trial is not None:
@@ -344,7 +390,7 @@ def _facts(case: Case, attempt: Attempt, part: str) -> str:
         # What pytest runs it by.
         more[TRIAL_NODEID] = short_name(case.item_id)
     if attempt.earlier:
-        more["attempts"] = [*attempt.earlier]
+        more[ATTEMPTS] = [*attempt.earlier]
     if attempt.spans:
         more.update(attempt.spans)
     rest = f"{dumps(more)[1:-1]}," if more else ""
@@ -419,8 +465,8 @@ def _cut(event: dict[str, Any]) -> None:
         if len(kept) < len(event[name]):
             facts[f"{name}_left_out"] = len(event[name]) - len(kept)
         event[name] = kept
-    if "attempts" in facts:
-        facts["attempts"] = fit(facts["attempts"], MAX_OTHER_BYTES)
+    if ATTEMPTS in facts:
+        facts[ATTEMPTS] = fit(facts[ATTEMPTS], MAX_OTHER_BYTES)
     event["metadata"]["pytest"] = facts
     _put_durations_last(event)
 
@@ -498,7 +544,7 @@ def with_attempts(
     event: dict[str, Any] = json.loads(row["event"])
     event["id"] = row_id or event["id"]
     facts = event["metadata"]["pytest"]
-    facts["attempts"] = [*attempts, *facts.get("attempts", [])]
+    facts[ATTEMPTS] = [*attempts, *attempts_of(facts)]
     return encode(event, part=row["part"], project=row["project"])
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from threading import RLock
 from types import TracebackType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -357,11 +357,25 @@ class Recording:
         outcome = self.outcome
         error = self._failure_text() or ""
         scores = events.scores_of(self.said.over(self.case.given), outcome)
-        return {
+        told: dict[str, Json] = {
             "outcome": outcome,
             "scores": cast("Json", scores),
             "error": error[-_ATTEMPT_ERROR_CHARACTERS:] or None,
         }
+        rows: list[Recording | Part] = [self, *self.parts]
+        if metrics := events.amounts_of_all(self._amounts(each) for each in rows):
+            told["metrics"] = metrics
+        return told
+
+    def _amounts(self, row: Recording | Part) -> dict[str, Any]:
+        traced = [each for each in self.spans if each.root == row.ids.span]
+        facts = {events.SPENT: spans.spent(traced)}
+        told: dict[str, Any] = {}
+        if row.end is not None:
+            seconds = events.seconds_text(max(0.0, row.end - row.start))
+            told["duration"] = float(seconds)
+        told.update(row.said.over(self.case.given).metrics)
+        return events.amounts_of(told, facts)
 
 
 def _traceback_text(error: BaseException, part: TracebackType | None) -> str:

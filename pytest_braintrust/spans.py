@@ -113,12 +113,12 @@ def facts(spans: Iterable[TracedSpan], left_out: int) -> dict[str, Json]:
     told: dict[str, Json] = {SPANS: list[Json](events)}
     if left_out:
         told[SPANS_LEFT_OUT] = left_out
-    if spent := _spent(spans):
-        told[SPENT] = spent
+    if paid := spent(spans):
+        told[SPENT] = paid
     return told
 
 
-def _spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
+def spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
     """The costs and tokens of all calls of models; a call within one is a part of it."""
     by_id = {each.ids.span: each for each in spans}
     total: dict[str, float] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import Any
 
 import pytest
@@ -229,6 +231,81 @@ def test_it(bt_score, attempt):
     row = ran.row("test_it")
     assert row["output"] == 4
     assert attempts(row) == [("failed", {"pass": 0})] * 3
+
+
+SPENDING = """\
+import os, pytest
+
+def test_third_time(bt_score, attempt):
+    bt_score(metrics={"cost": attempt, "speed": attempt})
+    with bt_score.row(f"row {attempt}") as row: row(metrics={"cost": 0.25})
+    with bt_score.span("chat", type="llm", metrics={"tokens": 10 * attempt}): pass
+    assert attempt == 3
+
+def test_at_once(bt_score): bt_score(metrics={"cost": 100})
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "option", "hook"),
+    [
+        (RERUNFAILURES, "--reruns=2", ""),
+        (RETRY, "--retries=2", ""),
+        (RERUNFAILURES, "--reruns=2", "pass"),
+        (RERUNFAILURES, "--reruns=2", "row['extra'] = 1"),
+    ],
+    ids=["rerunfailures", "retry", "a hook", "a hook that fails"],
+)
+def test_what_earlier_attempts_spent_was_spent(
+    suite: Suite, plugin_args: list[str], plugin: str, option: str, hook: str
+) -> None:
+    """All of it counts in the totals, once, and in no mean; a broken hook or not."""
+    hooked = f"\ndef pytest_braintrust_row(row): {hook}\n" if hook else ""
+    suite.with_plugins(plugin).write(conftest=COUNTING + hooked, test_it=SPENDING)
+    ran = suite.run(option, "--braintrust-json=out.json", *plugin_args)
+    (told,) = json.loads((suite.folder / "out.json").read_text())["experiments"]
+    assert told["totals"] == {"cost": 106.75, "tokens": 60}
+    assert told["metrics"]["cost"]["mean"] == pytest.approx((3 + 0.25 + 100) / 3)
+    assert told["metrics"].keys() == {"duration", "cost", "speed", "tokens"}
+    own = next(each for each in ran.rows() if nodeid(each).endswith("third_time"))
+    first, second = own["metadata"]["pytest"]["attempts"]
+    assert {**first["metrics"], "duration": 0} == {
+        "cost": 1.25,
+        "speed": 1,
+        "tokens": 10,
+        "duration": 0,
+    }
+    assert (second["metrics"]["cost"], second["metrics"]["tokens"]) == (2.25, 20)
+    assert suite.cli("export", "latest", "-o", "base.jsonl").status == 0
+    shutil.rmtree(ran.store)
+    assert suite.cli("import", "base.jsonl").status == 0
+    shown = json.loads(suite.cli("show", "--json").out)
+    assert shown["experiment"]["totals"] == told["totals"]
+
+
+SPENT_AND_DIED = """\
+import os, time, pytest
+
+def test_dies(bt_score, attempt):
+    bt_score(metrics={"cost": 10 ** attempt})
+    with bt_score.row("turn") as row: row(metrics={"cost": 0.5})
+    time.sleep(0.3)
+    if attempt == 2: os._exit(3)
+    assert attempt == 4
+"""
+
+
+@pytest.mark.parametrize("disk", ["shared disk", "no shared disk"])
+def test_what_a_dead_worker_spent_was_spent(suite: Suite, disk: str) -> None:
+    """Also in the attempt before, which ended in that worker."""
+    elsewhere = "" if disk == "shared disk" else ELSEWHERE
+    suite.with_plugins(XDIST, RERUNFAILURES)
+    suite.write(conftest=COUNTING + elsewhere, test_deaths=SPENT_AND_DIED)
+    ran = suite.run("-n2", "--reruns=3", "--max-worker-restart=20")
+    assert ran.honest() == {"passed": 1}
+    own = next(e for e in ran.rows() if "row" not in e["metadata"]["pytest"])
+    assert [each for each, _ in attempts(own)] == ["failed", "errored", "failed"]
+    assert "totals      cost 11,112" in ran.section
 
 
 LATE = """\

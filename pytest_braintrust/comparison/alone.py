@@ -63,7 +63,8 @@ class RunMeasures:
         scores: By name; each test counts once, however many trials it has.
         metrics: By name.
         totals: Of costs and tokens, by name, what all rows came to; those that
-            errored are among them, for they were paid too.
+            errored are among them, and attempts that were rerun, for they were paid
+            too.
         counts: How many tests there are, and how many of them measured nothing.
         trials: Of the tests that were run several times.
         scored: By score, how many rows have it; `pass` last.
@@ -114,10 +115,12 @@ class Measuring:
             told = _told(row)
             if told != _PASS_ALONE or not test.silent:
                 self._told[told, row.outcome] += 1
-            self._spend(row)
+            self._spend(row.metrics)
+            if row.earlier:
+                self._spend(row.earlier)
 
-    def _spend(self, row: Measured) -> None:
-        for name, value in row.metrics.items():
+    def _spend(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
             if name not in self._totals:
                 self._totals[name] = 0.0 if is_spent(name) else None
             total = self._totals[name]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import starmap
+from types import MappingProxyType
 from typing import NamedTuple
 
+from pytest_braintrust.events import EARLIER
 from pytest_braintrust.jsonable import decoded_start
 from pytest_braintrust.store.connection import Store
 
@@ -20,6 +22,8 @@ SELECT nodeid, part, outcome, input_hash, source,
 FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
 _WITHOUT_EVENT = _SQL.replace(", event", "")
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Measured(NamedTuple):
@@ -34,6 +38,7 @@ class Measured(NamedTuple):
         input_hash: The same for equal inputs.
         source: A hash of the test's source, or None where it has none.
         unscored: The scores of which it said None: there was nothing to tell.
+        earlier: What attempts at the test before this one spent, by metric.
     """
 
     nodeid: str
@@ -44,6 +49,7 @@ class Measured(NamedTuple):
     input_hash: str
     source: str | None
     unscored: Collection[str] = ()
+    earlier: Mapping[str, float] = _NOTHING
 
     @property
     def errored(self) -> bool:
@@ -87,6 +93,7 @@ def _measured(  # noqa: PLR0913, PLR0917 - the columns of a row
     if None in scores.values():
         unscored = [name for name, each in scores.items() if each is None]
         scores = {name: each for name, each in scores.items() if each is not None}
+    earlier = metrics.pop(EARLIER) if EARLIER in metrics else _NOTHING
     return Measured(
-        nodeid, part, outcome, scores, metrics, input_hash, source, unscored
+        nodeid, part, outcome, scores, metrics, input_hash, source, unscored, earlier
     )

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from pytest_braintrust.comparison.alone import RunMeasures
 from pytest_braintrust.comparison.counting import ERRORED_AT_MOST
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.spending import is_spent
 from pytest_braintrust.statistics import Estimate
 
 #: `not measurable`: too much failed, or is not there, for the gate to say anything.
 State: TypeAlias = Literal["passed", "failed", "not measurable"]
+
+#: What a gate's limits are for: means of scores or of metrics, or a run's totals.
+Limited: TypeAlias = Literal["score", "metric", "total"]
 
 #: In the place of a name: each score.
 ALL = "all"
 
 #: Means that differ by less are the same: float noise.
 _SAME = 1e-9
+
+#: Sums beyond are written with a power of ten.
+_MOST_DIGITS = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Gates:
         fail_under: By score, the least mean.
         fail_over: By metric, the largest mean.
         max_drop: By score, the largest drop of the mean from the baseline.
+        max_total: By metric that has one, the largest total of the run.
         on_regression: Whether no score may be worse beyond noise.
         require_baseline: Whether there must be a baseline.
     """
@@ -41,12 +49,13 @@ class Gates:
     fail_under: Mapping[str, float]
     fail_over: Mapping[str, float]
     max_drop: Mapping[str, float]
+    max_total: Mapping[str, float] = field(default_factory=dict)
     on_regression: bool = False
     require_baseline: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything was asked for."""
-        limits = (self.fail_under, self.fail_over, self.max_drop)
+        limits = (self.fail_under, self.fail_over, self.max_drop, self.max_total)
         return any(limits) or self.on_regression or self.require_baseline
 
 
@@ -67,17 +76,18 @@ class Verdict:
     of_run: bool = True
 
 
-def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str, float]:
+def limits(expressions: Sequence[str], where: str, of: Limited) -> dict[str, float]:
     """Read `NAME=NUMBER` expressions, such as `accuracy=0.8`; `all=` is every score.
 
     Args:
         expressions: As they were given.
         where: The option or ini value, for the error.
-        scores: Whether the names are scores, whose limits lie in [0, 1]; of metrics
-            there is no `all`, as a limit for seconds is none for tokens.
+        of: What the names are. The limits of scores lie in [0, 1]; of metrics there
+            is no `all`, as a limit for seconds is none for tokens.
 
     Raises:
-        SettingsError: one is not of that form, or the number is out of range.
+        SettingsError: one is not of that form, the number is out of range, or the
+            metric has no total.
     """
     found: dict[str, float] = {}
     for each in expressions:
@@ -85,10 +95,17 @@ def limits(expressions: Sequence[str], where: str, *, scores: bool) -> dict[str,
         if not equals or not name.strip():
             msg = f"{where}: {each!r} is not of the form NAME=NUMBER, as accuracy=0.8"
             raise SettingsError(msg)
-        if name.strip() == ALL and not scores:
+        if name.strip() == ALL and of != "score":
             msg = f"{where}: {each!r} names no metric; give each its own limit"
             raise SettingsError(msg)
-        found[name.strip()] = _number(text, each, where, scores=scores)
+        if of == "total" and not is_spent(name):
+            msg = (
+                f"{where}: {name.strip()!r} has no total: only costs and tokens have "
+                "one, by the words `cost` and `tokens` in their names; for a mean use "
+                "fail-over"
+            )
+            raise SettingsError(msg)
+        found[name.strip()] = _number(text, each, where, scores=of == "score")
     return found
 
 
@@ -156,6 +173,9 @@ def summed(verdicts: Iterable[Verdict]) -> State:
 
 
 def _alone(gates: Gates, run: RunMeasures) -> Iterator[Verdict]:
+    # Whatever errored was paid too.
+    for name, limit in gates.max_total.items():
+        yield _in_all(name, limit, run.totals)
     if not gates.fail_under and not gates.fail_over:
         return
     if not run.counts.measurable:
@@ -190,6 +210,23 @@ def _over(name: str, limit: float, known: Mapping[str, Estimate]) -> Verdict:
         text = f"{name} is {found.mean:.4g}, {found.mean - limit:.2g} over {limit:g}"
         return Verdict("failed", text)
     return Verdict("passed", f"{name} is {found.mean:.4g}, at most {limit:g}")
+
+
+def _in_all(name: str, limit: float, known: Mapping[str, float]) -> Verdict:
+    found = known.get(name)
+    if found is None:
+        return _absent("max_total", name, known)
+    text = f"{name} is {_sum(found)} in all"
+    if found > limit + _SAME * abs(limit):
+        text = f"{text}, {_sum(found - limit)} over {_sum(limit)}"
+        return Verdict("failed", text)
+    return Verdict("passed", f"{text}, at most {_sum(limit)}")
+
+
+def _sum(number: float) -> str:
+    """A sum in digits: of tokens there are soon millions."""
+    whole = float(number).is_integer() and abs(number) < _MOST_DIGITS
+    return f"{number:,.0f}" if whole else f"{number:,.4g}"
 
 
 def _absent(gate: str, name: str, known: Iterable[str]) -> Verdict:

@@ -18,7 +18,7 @@ from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare, facts_of
 from pytest_braintrust.errors import BaselineError, BaselineUnusable
-from pytest_braintrust.gates import Gates, Verdict
+from pytest_braintrust.gates import Gates, Limited, Verdict
 from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.selection import SELECTION, covers
 from pytest_braintrust.store import measuring, reading
@@ -28,8 +28,13 @@ from pytest_braintrust.store.reading import StoredExperiment
 #: How many of the tests that got worse are looked at: as many as GitHub annotates.
 DETAILED = 10
 
-#: Gates that have a limit for each name, and whether the names are scores.
-_LIMITS = {"fail_under": True, "fail_over": False, "max_drop": True}
+#: Gates that have a limit for each name, and of what.
+_LIMITS: Mapping[str, Limited] = {
+    "fail_under": "score",
+    "fail_over": "metric",
+    "max_drop": "score",
+    "max_total": "total",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,12 @@ def asked(baseline: str | None, read: Given) -> Asked:
         SettingsError: an expression cannot be read; the text names where it stands.
     """
     standing = {
-        gate: gates.limits(read.ini(gate), ini_name(gate), scores=scores)
-        for gate, scores in _LIMITS.items()
+        gate: gates.limits(read.ini(gate), ini_name(gate), of)
+        for gate, of in _LIMITS.items()
     }
     given = {
-        gate: gates.limits(
-            read.option(gate) or (), read.option_name(gate), scores=scores
-        )
-        for gate, scores in _LIMITS.items()
+        gate: gates.limits(read.option(gate) or (), read.option_name(gate), of)
+        for gate, of in _LIMITS.items()
     }
     return Asked(
         baseline=baseline,

@@ -71,6 +71,7 @@ _REPEATED = (
     ("fail_under", "NAME=MEAN", "Fail the run if a score's mean is lower; all=MEAN"),
     ("fail_over", "NAME=MEAN", "Fail the run if a metric's mean is higher"),
     ("max_drop", "NAME=DROP", "Fail the run if a score's mean fell by more"),
+    ("max_total", "NAME=SUM", "Fail the run if all of a cost or of tokens is more"),
     ("metadata", "NAME=VALUE", "What this run is of, such as model=NAME"),
 )
 
@@ -107,6 +108,7 @@ _NEED_FLAG = frozenset(
         "fail-under",
         "fail-over",
         "max-drop",
+        "max-total",
         "fail-on-regression",
         "require-baseline",
         "regressed",

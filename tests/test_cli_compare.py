@@ -328,6 +328,8 @@ def test_gate_judges_a_stored_run(store: Store, command: Command) -> None:
     assert "baseline    none: main has no finished run" in none.out
     slow = command("gate", "--fail-over", "duration=0.5")
     assert "FAILED: duration is 1, 0.5 over 0.5" in slow.out
+    dear = command("gate", "--max-total", "duration=1")
+    assert (dear.status, "--max-total: 'duration' has no total" in dear.err) == (2, 1)
 
 
 def test_gate_and_diff_mean_the_same_runs(store: Store, command: Command) -> None:

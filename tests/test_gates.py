@@ -49,6 +49,26 @@ def test_means_are_held_against_limits(store: Store) -> None:
     ]
 
 
+def test_a_total_is_held_against_a_budget(store: Store) -> None:
+    """Of all rows, errored ones too, however many these are; not of what is unknown."""
+    spent = {"cost": 1.25, "tokens": 1_000_000}
+    now = [
+        Told(f"t{i}", outcome="errored" if i else "passed", metrics=spent)
+        for i in range(4)
+    ]
+    asked = gates(max_total={"cost": 5, "tokens": 3e6})
+    assert verdicts(store, asked, now) == [
+        ("passed", "cost is 5 in all, at most 5"),
+        ("failed", "tokens is 4,000,000 in all, 1,000,000 over 3,000,000"),
+    ]
+    assert verdicts(store, gates(max_total={"cost": 4.99}), now) == [
+        ("failed", "cost is 5 in all, 0.01 over 4.99")
+    ]
+    assert verdicts(store, gates(max_total={"costs": 5}), now) == [
+        ("not measurable", "costs: no test has it; there is cost, tokens")
+    ]
+
+
 def test_a_name_that_no_test_has_is_not_measurable(store: Store) -> None:
     """A misspelt gate does not pass by that."""
     asked = gates(fail_under={"exakt": 0.5}, fail_over={"tokens": 9})
@@ -204,14 +224,14 @@ def test_tone(bt_score): bt_score(scores={"tone": 1}, metrics={"cost": 1})
 
 def test_the_ini_s_limits_do_not_fail_a_run_of_a_part(suite: Suite) -> None:
     """For what only other tests measure; each time, and not for what nobody does."""
-    suite.ini("braintrust_fail_under = tone=0.5", "braintrust_fail_over = cost=2")
+    suite.ini("braintrust_fail_under = tone=0.5", "braintrust_max_total = cost=2")
     suite.write(test_a=TWO_KINDS).run()
     not_judged = "is not judged: no test that has it was to be run"
     for _ in range(2):
         part = suite.run("-k", "exact")
         assert part.status == 0, part.out
         told = " ".join(part.section.split())
-        assert f"gates passed; tone {not_judged}; cost {not_judged}" in told
+        assert f"gates passed; cost {not_judged}; tone {not_judged}" in told
     # What is asked of this run is asked of it, a misspelt name is one everywhere.
     for limit in ("tone=0.5", "tune=0.5"):
         wrong = suite.run("-k", "exact", f"--braintrust-fail-under={limit}")
@@ -301,6 +321,9 @@ def test_failing_tests_keep_their_own_status(suite: Suite) -> None:
         ("max-drop=exact=-0.1", "'-0.1' is not a number from 0 to 1"),
         ("fail-over=duration=slow", "'slow' is not a number"),
         ("fail-over=all=3", "'all=3' names no metric"),
+        ("max-total=all=3", "'all=3' names no metric"),
+        ("max-total=duration=3", "'duration' has no total: only costs and tokens"),
+        ("max-total=cost=much", "'much' is not a number"),
     ],
 )
 def test_a_wrong_expression_is_a_usage_error(

@@ -37,6 +37,7 @@ _LIMITS = (
     ("fail-under", "NAME=MEAN", "fail if a score's mean is lower; all=MEAN"),
     ("fail-over", "NAME=MEAN", "fail if a metric's mean is higher"),
     ("max-drop", "NAME=DROP", "fail if a score's mean fell by more; all=DROP"),
+    ("max-total", "NAME=SUM", "fail if all of a cost or of tokens is more"),
 )
 
 

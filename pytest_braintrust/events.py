@@ -491,13 +491,20 @@ def shortened(event: str, limit: int) -> str:
     # Rows that were pulled or imported need not have all of this.
     large = {name: cut.pop(name) for name in _LARGE_FIELDS if name in cut}
     facts = (large.get("metadata") or {}).pop("pytest", None)
-    if facts is not None and (spans := facts.pop(SPANS, None)):
-        facts[SPANS_LEFT_OUT] = facts.get(SPANS_LEFT_OUT, 0) + len(spans)
+    if isinstance(facts, dict) and isinstance(spans := facts.pop(SPANS, None), list):
+        leave_out(facts, len(spans))
     room = max(0, limit - len(dumps(cut)) - len(dumps(facts)))
     kept = cast("dict[str, Any]", fit(large, room))
     if facts is not None:
         kept["metadata"]["pytest"] = facts
     return dumps({**cut, **kept})
+
+
+def leave_out(facts: dict[str, Any], more: int) -> None:
+    """Let the facts of a row say that it has more spans than are with it."""
+    before = facts.get(SPANS_LEFT_OUT)
+    # A file or a hook may have left anything there.
+    facts[SPANS_LEFT_OUT] = (before if type(before) is int else 0) + more
 
 
 def hash_of(value: Json) -> str:

@@ -20,6 +20,7 @@ from pytest_braintrust.events import (
     SPANS_LEFT_OUT,
     SPENT,
     Ids,
+    leave_out,
     moment,
     seconds_text,
 )
@@ -39,7 +40,7 @@ _FRAME = 600
 
 _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
 #: How the spans of a row begin in its encoded event.
-_MARK = f'"{SPANS}":[{{"id":'
+_MARK = f'"{SPANS}":[{{"'
 
 
 @dataclass(slots=True)
@@ -155,6 +156,13 @@ def sent(event: str) -> list[str]:
         return [event]
     del row["metadata"]["pytest"][SPANS]
     return [dumps(row), *map(dumps, spans)]
+
+
+def told_left_out(event: str, more: int) -> str:
+    """An event as `sent` answers it for a row, once it says that more is left out."""
+    row: dict[str, Any] = json.loads(event)
+    leave_out(row["metadata"]["pytest"], more)
+    return dumps(row)
 
 
 def of(event: Mapping[str, Any]) -> list[dict[str, Any]]:

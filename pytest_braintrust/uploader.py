@@ -189,7 +189,9 @@ class _Insertion:
         self.send(batch[middle:])
 
     def _alone(self, row: UnsentRow, error: Rejected) -> None:
-        """Send a row that is too large cut to what the server takes."""
+        """Send a row in part, where the server takes a part of it."""
+        if not isinstance(error, TooLarge) and self._without_refused_spans(row):
+            return
         limit = len(row.event) // 2
         while isinstance(error, TooLarge) and limit >= _LEAST_ROW_BYTES:
             try:
@@ -202,6 +204,36 @@ class _Insertion:
         reason = "it is too large" if isinstance(error, TooLarge) else str(error)
         writing.mark_refused(self.store, row.position, row.version, reason)
         self._count(Sent(refused=1))
+
+    def _without_refused_spans(self, row: UnsentRow) -> bool:
+        """Send a row and those of its spans that are taken; whether it is itself."""
+        own, *steps = spans.sent(row.event)
+        if not steps:
+            return False
+        try:
+            self.client.insert(self.remote_id, [own])
+            taken = self._taken(steps)
+            told = spans.told_left_out(own, len(steps) - len(taken))
+            self.client.insert(self.remote_id, [told])
+        except Rejected as error:
+            if not error.for_content:
+                raise
+            return False
+        self._mark([row], cut_to=len(own) + sum(map(len, taken)))
+        return True
+
+    def _taken(self, steps: list[str]) -> list[str]:
+        """Send spans, and answer which of them the server took."""
+        try:
+            self.client.insert(self.remote_id, steps)
+        except Rejected as error:
+            if not error.for_content:
+                raise
+            middle = len(steps) // 2
+            if not middle:
+                return []
+            return [*self._taken(steps[:middle]), *self._taken(steps[middle:])]
+        return steps
 
     def _mark(self, batch: list[UnsentRow], cut_to: int | None = None) -> None:
         taken = [(row.position, row.version) for row in batch]

@@ -13,7 +13,7 @@ from conftest import RERUNFAILURES, XDIST, Ran, Suite, nodeid
 from fake_braintrust import FakeBraintrust, Fault, reset
 
 from pytest_braintrust import spans
-from pytest_braintrust.events import Ids
+from pytest_braintrust.events import Ids, shortened
 from pytest_braintrust.fields import checked
 from pytest_braintrust.jsonable import dumps
 
@@ -432,3 +432,32 @@ def test_a_loop_of_several_tests_traces_for_the_one_that_runs(suite: Suite) -> N
         row = ran.row(name)
         assert names(kept(row), row) == [("later", [("complete", [])])]
     assert len(ran.rows()) == 2
+
+
+def test_a_span_that_is_refused_costs_no_row(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """It is left out with a note, here and there; the other spans are not."""
+    test = (
+        "def test_it(bt_score):\n"
+        "    bt_score(output='kept')\n"
+        "    for number in range(9):\n"
+        "        with bt_score.span(str(number), output=number): pass\n"
+    )
+    server.knobs.poison = lambda event: event["output"] == 4
+    ran = suite.write(test_it=test).sends_to(server).run()
+    assert "1 recorded = 1 sent + 0 pending" in ran.section
+    assert "test_it is on Braintrust in part" in ran.section
+    (experiment,) = server.experiments
+    events = server.rows(experiment["id"])
+    (row,) = filter(is_root, events)
+    assert row["output"] == "kept"
+    assert row["metadata"]["pytest"]["spans_left_out"] == 1
+    assert {int(name) for name, _ in names(events, row)} == {*range(9)} - {4}
+
+
+@pytest.mark.parametrize("facts", ["odd", {"spans": 5}, {"spans_left_out": "x"}, []])
+def test_a_row_of_a_file_is_shortened_whatever_it_has_for_spans(facts: Any) -> None:
+    """An upload does not end for it."""
+    event: Any = {"id": Ids().row, "input": "x" * 9_000, "metadata": {"pytest": facts}}
+    assert len(shortened(dumps(event), 5_000)) < 5_500

@@ -104,7 +104,7 @@ def _note_text(note: RowNote) -> str:
     if note.refused is not None:
         return f"Braintrust refuses {name}: {note.refused}"
     return (
-        f"{name} is too large for Braintrust: {note.cut_to:,} bytes of it were sent, "
+        f"{name} is on Braintrust in part, which took {note.cut_to:,} bytes of it: "
         "all of it is kept here"
     )
 

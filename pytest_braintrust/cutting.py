@@ -47,6 +47,15 @@ def fit(value: Json, limit: int) -> Json:
     return _Fitter(sizes).fit(value, limit)
 
 
+def fit_each(members: dict[str, Json], limit: int) -> dict[str, Json]:
+    """Cut the members of a mapping to about `limit` bytes together, and leave none out.
+
+    Each that is small stays whole, as with `fit`.
+    """
+    share = _fair_share(sorted(len(dumps(each)) for each in members.values()), limit)
+    return {name: fit(each, share) for name, each in members.items()}
+
+
 def _measure(value: Json, sizes: dict[int, int]) -> int:
     """The size of `value`, noting that of each container in it, by identity."""
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_braintrust.clocks import now
-from pytest_braintrust.cutting import fit
+from pytest_braintrust.cutting import fit_each
 from pytest_braintrust.events import (
     SPANS,
     SPANS_LEFT_OUT,
@@ -39,6 +39,9 @@ _CONTENT = ("input", "output", "expected", "error", "metadata", "tags")
 _FRAME = 600
 
 _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
+#: What each span has, so that a hook cannot take it away.
+_MAPPINGS = ("metrics", "span_attributes")
+_FIELDS = frozenset((*_IDENTITY, *_CONTENT, *_MAPPINGS, "scores"))
 #: How the spans of a row begin in its encoded event.
 _MARK = f'"{SPANS}":[{{"'
 
@@ -137,8 +140,8 @@ def spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
 
 def _fitted(event: Mapping[str, Json], limit: int) -> dict[str, Json]:
     content = {name: event[name] for name in _CONTENT if name in event}
-    kept = fit(content, limit)
-    return {**event, **kept} if isinstance(kept, dict) else dict(event)
+    # None is left out as a whole: `…` is no field of an event.
+    return {**event, **fit_each(content, limit)}
 
 
 def count(event: str) -> int:
@@ -182,7 +185,7 @@ def _is_span(value: object) -> bool:
         and isinstance(parents, list)
         and bool(parents)
         and all(isinstance(each, str) for each in parents)
-        and all(isinstance(value.get(n), dict) for n in ("metrics", "span_attributes"))
+        and all(isinstance(value.get(name), dict) for name in _MAPPINGS)
         and all(isinstance(each, int | float) for each in value["metrics"].values())
     )
 
@@ -196,15 +199,28 @@ def usable(left: object, before: object) -> list[Json]:
     known: dict[Any, Any] = {each["id"]: each for each in _list(before)}
     found: list[Json] = []
     for each in _list(left):
-        if not isinstance(each, dict) or each.get("id") not in known:
+        was = known.pop(each.get("id"), None) if isinstance(each, dict) else None
+        if was is None:
             msg = "a span that the test did not have"
             raise ValueError(msg)
         for name in ("scores", "metrics", "tags", "metadata"):
             checked(**{name: each.get(name)})
         plain: Any = clean(each)
-        was = known[each["id"]]
-        found.append({**plain, **{name: was[name] for name in _IDENTITY}})
+        if not plain.keys() <= _FIELDS:
+            msg = "a field that no span has"
+            raise ValueError(msg)
+        # The id first, by which they are seen in a row that is encoded.
+        identity = {name: was[name] for name in _IDENTITY}
+        mappings = {name: _mapping(plain.get(name)) for name in _MAPPINGS}
+        found.append({**identity, **plain, **identity, **mappings})
     return found
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if isinstance(value, dict | None):
+        return value or {}
+    msg = "a mapping is none"
+    raise ValueError(msg)
 
 
 def _list(spans: object) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import (
@@ -21,7 +21,7 @@ import pytest
 from pytest_braintrust.clocks import now
 from pytest_braintrust.cutting import short_name
 from pytest_braintrust.fields import UNSET, Fields, checked
-from pytest_braintrust.jsonable import Json, as_text, plain_text
+from pytest_braintrust.jsonable import Json, as_text
 from pytest_braintrust.recorder import Part, Recording
 from pytest_braintrust.spans import TracedSpan
 
@@ -158,7 +158,7 @@ def place_of_running() -> tuple[Place, FindExperiment] | None:
     running = _running()
     if running is None or running.recording is None:
         return None
-    place = _PLACE.get()
+    place = _place_entered()
     if place is None or place.recording is not running.recording:
         place = Place(running.recording)
     return place, running.find_experiment
@@ -319,14 +319,16 @@ class BtScore:
             said = checked(**event)
         except ValueError as wrong:
             raise wrong.with_traceback(None) from None
-        attributes: dict[str, Json] = {} if type is None else {"type": as_text(type)}
+        attributes: dict[str, Json] = (
+            {} if type is None else {"type": short_name(as_text(type))}
+        )
         place = self._place()
-        step = opened(place, as_text(name), said, attributes)
+        step = opened(place, name, said, attributes)
         return SpanBlock(place, self._find_experiment, step)
 
     def _place(self) -> Place:
         """Where a step of it belongs: within the one whose block runs."""
-        place = _PLACE.get()
+        place = _place_entered()
         if (
             place is not None
             and place.recording is self._recording
@@ -380,34 +382,51 @@ class Place:
         """The id of its own span."""
         return self.root if self.step is None else self.step.ids.span
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Let steps be part of it that do not say of what they are."""
-        token = _PLACE.set(self)
-        try:
-            yield
-        finally:
-            _leave(token)
+    def enter(self) -> Callable[[], None]:
+        """Let steps be part of it that do not say of what; answers what ends that."""
+        entered = _Entered(self, _ENTERED.get())
+        _ENTERED.set(entered)
+
+        def leave() -> None:
+            # A generator may end its block after the blocks around it, or in another
+            # task, where other blocks run by then: those stay.
+            within = _ENTERED.get()
+            while within is not None and within is not entered:
+                within = within.outer
+            if within is not None:
+                _ENTERED.set(entered.outer)
+
+        return leave
 
 
-#: The place whose block runs.
-_PLACE: ContextVar[Place | None] = ContextVar("braintrust_place", default=None)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entered:
+    """A place whose block runs, and the one in whose block that was entered."""
+
+    place: Place
+    outer: _Entered | None
 
 
-def _leave(token: Token[Place | None]) -> None:
-    try:
-        _PLACE.reset(token)
-    except ValueError:
-        # Another task ended the block than the one that began it.
-        _PLACE.set(None)
+_ENTERED: ContextVar[_Entered | None] = ContextVar("braintrust_place", default=None)
+
+
+def _place_entered() -> Place | None:
+    """The innermost place whose block runs, but for steps that ended elsewhere."""
+    entered = _ENTERED.get()
+    while entered is not None:
+        step = entered.place.step
+        if step is None or step.end is None:
+            return entered.place
+        entered = entered.outer
+    return None
 
 
 def opened(
-    place: Place, name: str, said: Fields, attributes: Mapping[str, Json]
+    place: Place, name: object, said: Fields, attributes: Mapping[str, Json]
 ) -> TracedSpan:
     """A step that begins now, as part of a place; not yet recorded."""
     return TracedSpan(
-        plain_text(short_name(name)), place.root, place.span_id, said, dict(attributes)
+        short_name(as_text(name)), place.root, place.span_id, said, dict(attributes)
     )
 
 
@@ -441,7 +460,7 @@ class SpanBlock:
         self._step.start = now()
         if self._place.recording is not None:
             self._place.recording.open_span(self._step)
-            self._within.enter_context(self._place.entered())
+            self._within.callback(self._place.enter())
         return SpanScore(self._place, self._find_experiment)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -474,7 +493,7 @@ class RowBlock:
         if self._recording is None:
             return BtScore()
         self._part = self._recording.open_part(self._name, self._said)
-        self._within.enter_context(Place(self._recording, self._part).entered())
+        self._within.callback(Place(self._recording, self._part).enter())
         return BtScore(self._recording, self._find_experiment, self._part)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

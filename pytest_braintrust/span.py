@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_braintrust.clocks import now
+from pytest_braintrust.cutting import fit, short_name
 from pytest_braintrust.fields import PASS, Fields, checked
-from pytest_braintrust.jsonable import Json, clean, plain_text
+from pytest_braintrust.jsonable import Json, as_text, clean
 from pytest_braintrust.recorder import Part, Recording
 from pytest_braintrust.scoring import (
     BtScore,
@@ -29,6 +30,9 @@ from pytest_braintrust.spans import TracedSpan
 _FIELDS = frozenset(
     ("input", "output", "expected", "scores", "metadata", "tags", "metrics", "error")
 )
+
+#: Bytes of the attributes of a span, which are a type and little more.
+_MOST_ATTRIBUTES = 1_000
 
 #: How the SDK places a span in a trace; here it lies in the test's row.
 _PLACING = ("set_current", "parent", "propagated_event", "internal")
@@ -234,7 +238,7 @@ class _Child(Span):
     ) -> None:
         attributes = _attributes(type, span_attributes)
         if name is not None:
-            self._step.name = plain_text(name)
+            self._step.name = short_name(as_text(name))
         if self._recording is not None:
             self._recording.mark_span(self._step, attributes)
 
@@ -249,7 +253,7 @@ class _Child(Span):
     def set_current(self) -> None:
         if self._may_be_current and self._recording is not None:
             self._current.close()
-            self._current.enter_context(self._at.entered())
+            self._current.callback(self._at.enter())
 
     def unset_current(self) -> None:
         self._current.close()
@@ -299,7 +303,7 @@ def _attributes(
 ) -> dict[str, Json]:
     said = {"type": kind, **(span_attributes or {})}
     given = {name: each for name, each in said.items() if each is not None}
-    plain: Any = clean(given)
+    plain: Any = fit(clean(given), _MOST_ATTRIBUTES)
     return dict(plain)
 
 

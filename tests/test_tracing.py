@@ -470,3 +470,65 @@ def test_a_row_of_a_file_is_shortened_whatever_it_has_for_spans(facts: Any) -> N
     """An upload does not end for it."""
     event: Any = {"id": Ids().row, "input": "x" * 9_000, "metadata": {"pytest": facts}}
     assert len(shortened(dumps(event), 5_000)) < 5_500
+
+
+LATE = """\
+import asyncio, pytest
+from braintrust import start_span, traced
+
+@traced
+def numbers(): yield from range(9)
+
+@traced
+async def later():
+    for number in range(9): yield number
+
+def test_closed_late(bt_score):
+    with start_span(name="opened"):
+        found = numbers()
+        next(found)
+    with bt_score.span("other"):
+        found.close()
+        with start_span(name="inside"): pass
+    with start_span(name="after"): pass
+
+def test_closed_after_all(bt_score):
+    with bt_score.span("opened"):
+        found = numbers()
+        next(found)
+    found.close()
+    with start_span(name="after"): pass
+
+def test_closed_in_another_task(bt_score):
+    async def steps():
+        found = later()
+        await anext(found)
+        await asyncio.create_task(found.aclose())
+        with start_span(name="after"): pass
+    asyncio.run(steps())
+
+def test_odd_names(bt_score):
+    with start_span(name=7) as step: step.set_attributes(name="x" * 5_000, type="llm")
+    with start_span(name="a", span_attributes={"purpose": "p" * 5_000}): pass
+"""
+
+
+def test_a_block_that_ends_late_takes_no_steps_of_others(suite: Suite) -> None:
+    """Generators and streams end when who reads them likes it."""
+    ran = suite.write(test_it=LATE).run()
+    assert ran.status == 0, ran.out
+    for name, expected in {
+        "test_closed_late": [
+            ("opened", [("numbers", [])]),
+            ("other", [("inside", [])]),
+            ("after", []),
+        ],
+        "test_closed_after_all": [("opened", [("numbers", [])]), ("after", [])],
+        "test_closed_in_another_task": [("later", []), ("after", [])],
+    }.items():
+        row = ran.row(name)
+        assert names(kept(row), row) == expected, name
+    long, odd = kept(ran.row("test_odd_names"))
+    assert long["span_attributes"]["type"] == "llm"
+    assert len(long["span_attributes"]["name"]) < 1_100
+    assert len(dumps(odd["span_attributes"])) < 1_100

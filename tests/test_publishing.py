@@ -188,10 +188,35 @@ def test_a_run_says_what_it_spent(suite: Suite, plugin_args: list[str]) -> None:
     assert told["experiments"][0]["totals"] == {"tokens": 4_000, "cost": 1.25}
     text = (suite.folder / "out.md").read_text(encoding="utf-8")
     assert "\n- totals: tokens 4,000, cost 1.25\n" in text
-    again = suite.run(*plugin_args)
-    assert "\ntotals      tokens 4,000, cost 1.25\n" in again.section
     shown = suite.cli("show")
     assert "\ntotals      tokens 4,000, cost 1.25\n" in shown.out
+
+
+def test_a_comparison_says_what_both_runs_spent(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """Where they ran the same tests in one line, else of those in both in another."""
+    suite.write(test_a=SPENDING).run("--braintrust-experiment=first")
+    # With as many errors as it has, no run chooses it by itself.
+    beside_it = (*plugin_args, "--braintrust-baseline=first")
+    suite.write(test_a=SPENDING.replace("n / 4", "n").replace("1_000,", "1_001,"))
+    files = ("--braintrust-json=out.json", "--braintrust-markdown=out.md")
+    ran = suite.run(*beside_it, *files)
+    assert "\ntotals      tokens 4,000 → 4,004, cost 1.25 → 3.5\n" in ran.section
+    told = json.loads((suite.folder / "out.json").read_text(encoding="utf-8"))
+    assert told["experiments"][0]["comparison"]["totals"] == {
+        "tokens": {"then": 4_000, "now": 4_004},
+        "cost": {"then": 1.25, "now": 3.5},
+    }
+    text = (suite.folder / "out.md").read_text(encoding="utf-8")
+    assert "\n- totals: tokens 4,000 → 4,004, cost 1.25 → 3.5\n" in text
+    beside = suite.cli("diff", "latest")
+    assert "\ntotals    tokens 4,000 → 4,004, cost 1.25 → 3.5\n" in beside.out
+    part = suite.run("-k", "test_it", *beside_it)
+    assert (
+        "\ntotals      tokens 3,003, cost 3\n"
+        "            of the 2 tests in both runs: tokens 3,000 → 3,003, cost 0.75 → 3\n"
+    ) in part.section
 
 
 def test_github_can_be_told_nothing(suite: Suite) -> None:

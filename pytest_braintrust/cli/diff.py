@@ -198,6 +198,10 @@ def _lines(
     yield Line(f"now       {_named(comparison, then=False)}", hang=10)
     told = headline(comparison)
     yield Line(f"verdict   {told.text}", told.style, hang=10)
+    label = "totals"
+    for text in compared.totals_texts(judged):
+        yield Line(f"{label:<10}{text}", hang=10)
+        label = ""
     total = len(comparison.worse_tests)
     yield from compared.numbers(judged, width)
     if output:

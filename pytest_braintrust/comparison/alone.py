@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pytest_braintrust.comparison.counting import Counting, Counts
 from pytest_braintrust.comparison.pairing import Test, grouped
+from pytest_braintrust.comparison.spent import Spending
 from pytest_braintrust.fields import PASS
-from pytest_braintrust.spending import is_spent
 from pytest_braintrust.statistics import Estimate, Interval, MeanAccumulator
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
@@ -96,8 +96,7 @@ class Measuring:
         default_factory=lambda: defaultdict(MeanAccumulator)
     )
     _scored: Counter[str] = field(default_factory=Counter)
-    #: By metric, the sum of all rows; None for one that is nothing to sum.
-    _totals: dict[str, float | None] = field(default_factory=dict)
+    _spending: Spending = field(default_factory=Spending)
     #: How many rows have no score, `pass` alone, or another one, by outcome.
     _told: Counter[tuple[int, str]] = field(default_factory=Counter)
 
@@ -115,17 +114,7 @@ class Measuring:
             told = _told(row)
             if told != _PASS_ALONE or not test.silent:
                 self._told[told, row.outcome] += 1
-            self._spend(row.metrics)
-            if row.earlier:
-                self._spend(row.earlier)
-
-    def _spend(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            if name not in self._totals:
-                self._totals[name] = 0.0 if is_spent(name) else None
-            total = self._totals[name]
-            if total is not None:
-                self._totals[name] = total + value
+        self._spending.add(test.trials)
 
     def result(self) -> RunMeasures:
         """What they came to."""
@@ -138,7 +127,7 @@ class Measuring:
                 name: self._scored[name] for name in sorted(self._scored, key=_is_pass)
             },
             unscored=self._unscored(),
-            totals={n: each for n, each in self._totals.items() if each is not None},
+            totals=self._spending.result(),
         )
 
     def _unscored(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -157,6 +157,9 @@ class RunComparison:
     #: Scores of tests that moved, the largest loss first.
     changes: tuple[TestChange, ...] = field(repr=False)
     differences: tuple[Difference, ...] = ()
+    #: Of costs and tokens that both runs have, what the tests in both came to then and
+    #: now.
+    totals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     #: Whether the run was asked for none of the tests that its baseline has.
     all_new: bool = False
     #: What all scores say, where this is of some of them.

@@ -25,6 +25,7 @@ from pytest_braintrust.comparison.result import (
     RunFacts,
     TestChange,
 )
+from pytest_braintrust.comparison.spent import Spending
 from pytest_braintrust.comparison.splitting import Part
 from pytest_braintrust.comparison.times import is_time
 from pytest_braintrust.selection import asks_for
@@ -149,6 +150,8 @@ class _Side:
     #: In the order in which they come.
     scores: dict[str, None] = field(default_factory=dict)
     metrics: dict[str, object] = field(default_factory=dict)
+    #: What those tests spent that the other run has too.
+    spending: Spending = field(default_factory=Spending)
 
     def noting(self, tests: Iterator[Test]) -> Iterator[Test]:
         for test in tests:
@@ -190,6 +193,8 @@ class _Seen:
             self.measured += not (pair.then.silent and pair.now.silent)
         self.then.counts.add(pair.then)
         self.now.counts.add(pair.now)
+        self.then.spending.add(pair.then.trials)
+        self.now.spending.add(pair.now.trials)
         self.expected.update(pair.then.scores)
         self.expected_metrics.update(pair.then.metrics)
         self.counted.add(pair)
@@ -226,6 +231,7 @@ class _Seen:
             not_run=self._not_run(),
             changes=tuple(sorted(self.changes, key=_loss)),
             differences=tuple(changed),
+            totals=self._totals(),
             all_new=not self.shared and not unpaired.missing,
         )
 
@@ -257,6 +263,11 @@ class _Seen:
             for name in self.expected
             if name not in self.now.scores and not self.unscored[name]
         )
+
+    def _totals(self) -> dict[str, tuple[float, float]]:
+        """Of what both runs have, what the tests in both spent then and now."""
+        then, now = self.then.spending.result(), self.now.spending.result()
+        return {name: (then[name], now[name]) for name in now if name in then}
 
     def _not_run(self) -> tuple[str, ...]:
         """The scores and metrics that only such tests had then as have no row now."""

@@ -8,6 +8,7 @@ from pytest_braintrust.comparison.counting import Counts
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports.lines import NAMED, Line, name_of, names_of, plain, short
+from pytest_braintrust.reports.scales import totals
 from pytest_braintrust.reports.table import table
 from pytest_braintrust.reports.worst import WORST, worst
 from pytest_braintrust.statistics import Estimate
@@ -48,6 +49,23 @@ def base_text(judged: Judgement) -> str:
         note = f"; {short(judged.baseline.note)}" if judged.baseline.note else ""
         return f"{name} ({_HOW[judged.baseline.how]}{note})"
     return f"none: {short(judged.why_none)}" if judged.why_none else ""
+
+
+def totals_texts(judged: Judgement) -> Iterator[str]:
+    """What the run spent, and its baseline on the same tests."""
+    sums, comparison = judged.measures.totals, judged.comparison
+    both = comparison.totals if comparison is not None else {}
+    then = {name: each for name, (each, _) in both.items()}
+    now = {name: each for name, (_, each) in both.items()}
+    if comparison is None or not (comparison.new or comparison.gone):
+        if sums:
+            yield totals(sums, then)
+        return
+    if sums:
+        yield totals(sums)
+    if now:
+        tests = a_number(comparison.shared, "test")
+        yield f"of the {tests} in both runs: {totals(now, then)}"
 
 
 def words(comparison: RunComparison, alone: Mapping[str, Estimate]) -> Iterator[Line]:

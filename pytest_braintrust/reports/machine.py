@@ -103,6 +103,10 @@ def plain_comparison(judged: Judgement) -> dict[str, Any] | None:
             "errored_trials_now": found.now.errored_trials,
         },
         "overall": found.overall,
+        "totals": {
+            name: {"then": then, "now": now}
+            for name, (then, now) in found.totals.items()
+        },
         "measures": [_measure(each) for each in found.measures],
         "scores_new": list(found.scores_new),
         "scores_gone": list(found.scores_gone),

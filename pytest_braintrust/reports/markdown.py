@@ -12,7 +12,7 @@ from pytest_braintrust.reports import compared
 from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import fitted, plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-from pytest_braintrust.reports.scales import described, means, scale_of, totals
+from pytest_braintrust.reports.scales import described, means, scale_of
 from pytest_braintrust.reports.table import span, uncompared
 from pytest_braintrust.reports.terminal import (
     nothing_text,
@@ -78,8 +78,8 @@ def _experiment(each: ExperimentReport) -> Iterator[str]:
         yield from _alone(judged)
     else:
         yield from _beside(judged, judged.comparison)
-    if spent := totals(judged.measures.totals):
-        yield f"- totals: {_text(spent)}"
+    for text in compared.totals_texts(judged):
+        yield f"- totals: {_text(text)}"
     if unscored := unscored_text(each):
         yield f"- unscored: {_text(unscored)}"
     for text in trials_texts(judged.measures.trials):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pytest_braintrust.comparison.result import Measure
 from pytest_braintrust.comparison.times import is_time
@@ -77,9 +78,21 @@ def means(metrics: Mapping[str, Estimate]) -> str:
     )
 
 
-def totals(sums: Mapping[str, float]) -> str:
-    """What a run spent in one line; "" where no metric tells."""
-    return ", ".join(f"{name_of(name)} {_plain(each)}" for name, each in sums.items())
+def totals(
+    sums: Mapping[str, float], then: Mapping[str, float] = MappingProxyType({})
+) -> str:
+    """What a run spent in one line; "" where no metric tells.
+
+    Args:
+        sums: By metric.
+        then: What another run spent that was asked the same.
+    """
+    return ", ".join(
+        f"{name_of(name)} "
+        + (f"{_plain(then[name])} → " if name in then else "")
+        + _plain(each)
+        for name, each in sums.items()
+    )
 
 
 def amount(name: str, number: float) -> str:

@@ -23,7 +23,7 @@ from pytest_braintrust.reports.lines import (
     width_of,
 )
 from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
-from pytest_braintrust.reports.scales import means, totals
+from pytest_braintrust.reports.scales import means
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
 from pytest_braintrust.words import a_number
 
@@ -161,15 +161,12 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from _scores(each.scores, width)
         if judged is not None and judged.measures.metrics:
             yield _labelled("metrics", means(judged.measures.metrics))
-    if judged is not None and judged.measures.totals:
-        yield _labelled("totals", totals(judged.measures.totals))
+    if judged is not None:
+        yield from _listed("totals", compared.totals_texts(judged))
     if text := unscored_text(each):
         yield _labelled("unscored", text, "yellow")
     if judged is not None:
-        label = "trials"
-        for text in trials_texts(judged.measures.trials):
-            yield _labelled(label, text)
-            label = ""
+        yield from _listed("trials", trials_texts(judged.measures.trials))
 
 
 def _scores(scores: Sequence[ScoreSummary], width: int) -> Iterator[Line]:
@@ -277,6 +274,12 @@ def _in_two_lines(report: RunReport) -> Iterator[Line]:
 def _named(lines: Iterable[Line]) -> Iterator[Line]:
     """Lines that stand for themselves, outside of a section."""
     return (replace(line, text=f"braintrust: {line.text}") for line in lines)
+
+
+def _listed(label: str, texts: Iterable[str]) -> Iterator[Line]:
+    for text in texts:
+        yield _labelled(label, text)
+        label = ""
 
 
 def _labelled(label: str, text: str, style: str = "") -> Line:

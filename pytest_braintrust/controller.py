@@ -255,6 +255,7 @@ class Controller:
                 self._intake.down(node, died=False)
             else:
                 self.pytest_runtest_logreport(report)
+        self.recorder.catch_up()
         self._intake.rest(self.recorder.cut_off(), session.items)
 
     def _end(self, session: pytest.Session, exit_status: int) -> None:

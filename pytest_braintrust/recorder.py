@@ -105,6 +105,8 @@ class Recording:
     #: The process that runs the test.
     pid: int = 0
     lock: RLock = field(default_factory=RLock)
+    #: What the spans hold, as `spans.held` counts it.
+    _span_bytes: int = 0
     _cut_off: bool = False
     #: The rows of the attempt before, by name.
     _earlier: dict[str, Ids] | None = None
@@ -135,7 +137,7 @@ class Recording:
                 self.said, self.raised, self.end = NOTHING, None, None
                 self._earlier = {part.name: part.ids for part in self.parts}
                 self.parts = self.failed_inside = ()
-                self.spans, self.spans_left_out = [], 0
+                self.spans, self.spans_left_out, self._span_bytes = [], 0, 0
                 self.phases.clear()
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
@@ -215,6 +217,7 @@ class Recording:
         """Add a step that is traced from now on."""
         with self.lock:
             if len(self.spans) < spans.MOST:
+                self._span_bytes = spans.held(span.said, self._span_bytes)
                 self.spans.append(span)
             else:
                 self.spans_left_out += 1
@@ -223,6 +226,7 @@ class Recording:
     def log_span(self, span: TracedSpan, said: Fields) -> None:
         """Merge what one call said of a step."""
         with self.lock:
+            self._span_bytes = spans.held(said, self._span_bytes)
             span.said.merge(said)
             self._changed()
 

@@ -88,6 +88,9 @@ class Recorder:
         self._worker = worker
         self._cases = cases.Cases()
         self._running: Running | None = None
+        #: The tests that ended and of which more was said than was handed on.
+        self._behind: dict[int, tuple[pytest.Item, Recording]] = {}
+        self._over = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(
@@ -200,6 +203,13 @@ class Recorder:
                 # Should the worker die in the teardown, the body's failure counts.
                 self._way.running(payload)
 
+    def catch_up(self) -> None:
+        """Hand on what was said after tests ended, all of it, and from now on at once."""
+        self._over = True
+        while self._behind:
+            _, (item, recording) = self._behind.popitem()
+            self._way.late(self._payload(item, recording, final=True))
+
     def cut_off(self) -> Payload | None:
         """The rows of the test that was running when the run ended, if it has any."""
         running = self._running
@@ -233,9 +243,14 @@ class Recorder:
 
     def _let_go(self, item: pytest.Item, recording: Recording) -> None:
         """End the test; words of threads that outlive it still reach its row."""
+        allowance = _Allowance()
 
         def on_log(told: Recording) -> None:
-            self._way.late(self._payload(item, told, final=True))
+            with allowance.taken() as granted:
+                if granted or self._over:
+                    self._way.late(self._payload(item, told, final=True))
+                else:
+                    self._behind[id(told)] = item, told
 
         with recording.lock:
             recording.on_log = on_log

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_braintrust.clocks import now
-from pytest_braintrust.cutting import fit_each
+from pytest_braintrust.cutting import fit, fit_each
 from pytest_braintrust.events import (
     SPANS,
     SPANS_LEFT_OUT,
@@ -33,10 +33,18 @@ MOST = 500
 #: Bytes of ASCII JSON that the spans of a row may have together.
 MAX_BYTES = 500_000
 
+#: Bytes that a test holds of its spans while it runs, more or less; beyond, little is
+#: kept of what is said of one.
+_HELD_BYTES = 8 * MAX_BYTES
+_LITTLE = 2_000
+
 #: What is cut where that is too much.
 _CONTENT = ("input", "output", "expected", "error", "metadata", "tags")
 #: Bytes of all else that a span has.
 _FRAME = 600
+
+#: What of it is large where what is traced is: documents, conversations.
+_LARGE = ("input", "output", "expected", "metadata")
 
 _IDENTITY = ("id", "span_id", "root_span_id", "span_parents", "created")
 #: What each span has, so that a hook cannot take it away.
@@ -159,6 +167,29 @@ def sent(event: str) -> list[str]:
         return [event]
     del row["metadata"]["pytest"][SPANS]
     return [dumps(row), *map(dumps, spans)]
+
+
+def held(said: Fields, bytes_before: int) -> int:
+    """Cut what is said of a span to what may be kept of it in the end.
+
+    Args:
+        said: What one call said.
+        bytes_before: What the test holds so far.
+
+    Returns:
+        What the test holds now.
+    """
+    limit = MAX_BYTES if bytes_before < _HELD_BYTES else _LITTLE
+    total = bytes_before
+    for name in _LARGE:
+        value = getattr(said, name)
+        if value is UNSET or not value:
+            continue
+        size = len(dumps(value))
+        if size > limit:
+            setattr(said, name, fit(value, limit))
+        total += min(size, limit)
+    return total
 
 
 def told_left_out(event: str, more: int) -> str:

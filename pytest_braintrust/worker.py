@@ -146,6 +146,8 @@ class Worker:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._recorder is not None:
+            self._recorder.catch_up()
         # What threads said after their test ended has no report to travel with, nor
         # has a test that was cut off.
         self._config.workeroutput[KEY] = {  # type: ignore[attr-defined]

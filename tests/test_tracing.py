@@ -532,3 +532,47 @@ def test_a_block_that_ends_late_takes_no_steps_of_others(suite: Suite) -> None:
     assert long["span_attributes"]["type"] == "llm"
     assert len(long["span_attributes"]["name"]) < 1_100
     assert len(dumps(odd["span_attributes"])) < 1_100
+
+
+LATE_STEPS = """\
+import threading
+go, done = threading.Event(), threading.Event()
+
+def test_leaves_a_thread(bt_score):
+    with bt_score.span("work") as work: pass
+    def on():
+        go.wait()
+        for number in range(400):
+            with work.span(str(number), input="x" * 900) as step: step(output=number)
+        done.set()
+    threading.Thread(target=on).start()
+
+def test_next():
+    go.set()
+    done.wait()
+"""
+
+
+@pytest.mark.parametrize("xdist", [(), ("-p", XDIST, "-n1")], ids=str)
+def test_a_thread_that_traces_on_holds_up_nobody(
+    suite: Suite, xdist: tuple[str, ...]
+) -> None:
+    """All that it traced is kept, and the row is not written anew for each word."""
+    ran = suite.write(test_it=LATE_STEPS).run(*xdist)
+    row = ran.row("test_leaves_a_thread")
+    assert names(kept(row), row) == [("work", [(str(n), []) for n in range(400)])]
+    assert all("end" in each["metrics"] for each in kept(row))
+    (stored,) = ran.query("rows", "position")
+    assert stored["version"] < 600
+
+
+def test_a_test_holds_no_more_of_its_spans_than_may_be_kept() -> None:
+    """A suite whose prompts are megabytes does not run out of memory for them."""
+    total, kept_bytes = 0, 0
+    for _ in range(spans.MOST):
+        said = checked(input={"document": "x" * 600_000, "page": 7})
+        total = spans.held(said, total)
+        assert isinstance(said.input, dict)
+        assert said.input["page"] == 7
+        kept_bytes += len(dumps(said.input))
+    assert kept_bytes < 12 * spans.MAX_BYTES

@@ -283,7 +283,7 @@ class Controller:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _publish(self, report: RunReport) -> None:
-        problems = tuple(publish(report, self._places))
+        problems = tuple(publish(report, self._places, self._keeper.store))
         self._report = replace(report, problems=(*report.problems, *problems))
 
 

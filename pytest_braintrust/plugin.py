@@ -78,6 +78,7 @@ _REPEATED = (
 _FILES = (
     ("markdown", "Write the summary as Markdown, for a pull request"),
     ("json", "Write the summary as JSON, for programs"),
+    ("html", "Write the run as a page for a browser, with what its tests said"),
 )
 
 _INI_LISTS = (
@@ -114,6 +115,7 @@ _NEED_FLAG = frozenset(
         "regressed",
         "markdown",
         "json",
+        "html",
     )
 )
 
@@ -143,6 +145,7 @@ def pytest_addoption(
     _add(group, "--braintrust-regressed", text, action="store_true")
     for name, text in _FILES:
         _add(group, _option(name), text, metavar="FILE")
+        parser.addini(f"braintrust_{name}", text, default=None)
     for name, text in _INI_LISTS:
         parser.addini(f"braintrust_{name}", text, type="args", default=[])
 

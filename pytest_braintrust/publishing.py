@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_braintrust.comparison.details import Detail
-from pytest_braintrust.errors import SettingsError
+from pytest_braintrust.errors import SettingsError, StoreError
 from pytest_braintrust.events import Row
-from pytest_braintrust.given import Given
+from pytest_braintrust.given import Given, ini_name
 from pytest_braintrust.paths import is_folder, told_from
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.reports.run import RunReport
+from pytest_braintrust.store.connection import Store
 
 #: GitHub shows this many annotations of a step.
 _MOST_ANNOTATIONS = 10
@@ -46,34 +47,46 @@ class Places:
 
     markdown: Path | None = None
     json: Path | None = None
+    html: Path | None = None
     github: GitHub | None = None
 
 
-def places(read: Given, environ: Mapping[str, str], folder: Path) -> Places:
-    """Read where the summary is to be written; relative paths start at `folder`.
+def places(
+    read: Given, environ: Mapping[str, str], *, folder: Path, root: Path
+) -> Places:
+    """Read where the summary is to be written.
+
+    Args:
+        read: Options and ini values.
+        environ: Tells whether this is a job on GitHub.
+        folder: What a path on the command line is relative to.
+        root: What a path in the ini file is relative to.
 
     Raises:
         SettingsError: a file is to lie in a folder that does not exist.
     """
-    return Places(
-        markdown=_file(read, "markdown", folder),
-        json=_file(read, "json", folder),
-        github=None if read.switch("no_github") else GitHub.of(environ),
-    )
+    files = {
+        name: _file(read, name, folder, root) for name in ("markdown", "json", "html")
+    }
+    github = None if read.switch("no_github") else GitHub.of(environ)
+    return Places(**files, github=github)
 
 
-def _file(read: Given, name: str, folder: Path) -> Path | None:
-    given: str | None = read.option(name)
+def _file(read: Given, name: str, folder: Path, root: Path) -> Path | None:
+    given: str | None
+    given, where, start = read.option(name), read.option_name(name), folder
+    if given is None:
+        given, where, start = read.ini(name) or None, ini_name(name), root
     if given is None:
         return None
-    path = folder / given
+    path = start / given
     if not given.strip() or is_folder(path) or not is_folder(path.parent):
-        msg = f"{read.option_name(name)}: {given!r} is no file in a folder that exists"
+        msg = f"{where}: {given!r} is no file in a folder that exists"
         raise SettingsError(msg)
     return path
 
 
-def publish(report: RunReport, places: Places) -> Iterator[str]:
+def publish(report: RunReport, places: Places, store: Store) -> Iterator[str]:
     """Write the summary everywhere; answers what could not be written, and why."""
     if places == Places():
         return
@@ -85,6 +98,8 @@ def publish(report: RunReport, places: Places) -> Iterator[str]:
         yield from _write(places.json, machine.render(report))
     if places.github is not None and places.github.summary is not None:
         yield from _write(places.github.summary, markdown.render(report), more=True)
+    if places.html is not None:
+        yield from _write_page(report, store, places.html)
 
 
 def _write(path: Path, text: str, *, more: bool = False) -> Iterator[str]:
@@ -93,6 +108,18 @@ def _write(path: Path, text: str, *, more: bool = False) -> Iterator[str]:
             file.write(text)
     except OSError as error:
         yield f"cannot write {path}: {error.strerror or error}"
+
+
+def _write_page(report: RunReport, store: Store, path: Path) -> Iterator[str]:
+    from pytest_braintrust.reports import page  # noqa: PLC0415 - when used
+
+    try:
+        with page.opened(path) as file:
+            page.write(report, store, file)
+    except OSError as error:
+        yield f"cannot write {path}: {error.strerror or error}"
+    except StoreError as error:
+        yield f"cannot write all of {path}: {error}"
 
 
 def properties(rows: Iterable[Row]) -> list[tuple[str, object]]:

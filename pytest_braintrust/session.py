@@ -48,11 +48,16 @@ def start(config: pytest.Config) -> None:
         read = configured.given(config)
         settings = settings_room.resolve(read, config.rootpath)
         asked = judging.asked(settings.baseline, read)
-        folder = config.invocation_params.dir
-        plan = Plan(settings, asked, publishing.places(read, os.environ, folder))
+        places = publishing.places(
+            read,
+            os.environ,
+            folder=config.invocation_params.dir,
+            root=config.rootpath,
+        )
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     configured.share_key(config)
+    plan = Plan(settings, asked, places)
     config.pluginmanager.register(Starter(config, plan), "pytest-braintrust")
 
 

@@ -9,7 +9,8 @@ each is an event of its own below the row (`span_parents` in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,6 +206,20 @@ def of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     facts = metadata.get("pytest") if isinstance(metadata, dict) else None
     found = facts.get(SPANS) if isinstance(facts, dict) else None
     return [e for e in found if _is_span(e)] if isinstance(found, list) else []
+
+
+def nested(event: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The spans of a row, each below what it is a part of, and how deep it lies there."""
+    below: dict[object, list[dict[str, Any]]] = defaultdict(list)
+    for each in of(event):
+        below[each["span_parents"][0]].append(each)
+    waiting = [(0, each) for each in reversed(below.pop(event.get("span_id"), []))]
+    while waiting:
+        depth, each = waiting.pop()
+        yield depth, each
+        # Taken: what a file brought may be a part of itself.
+        steps = below.pop(each["span_id"], [])
+        waiting += [(depth + 1, step) for step in reversed(steps)]
 
 
 def _is_span(value: object) -> bool:

@@ -238,7 +238,9 @@ def test_github_can_be_told_nothing(suite: Suite) -> None:
     assert "::error title=braintrust gate::exact is 0, 1 under 1" in ran.out
 
 
-@pytest.mark.parametrize("option", ["--braintrust-markdown", "--braintrust-json"])
+@pytest.mark.parametrize(
+    "option", ["--braintrust-markdown", "--braintrust-json", "--braintrust-html"]
+)
 def test_a_file_that_cannot_be_written_is_told_before_the_run(
     suite: Suite, option: str
 ) -> None:
@@ -251,3 +253,19 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(
     ran = suite.write(test_a=breaking).run(f"{option}=gone/out")
     assert ran.status == 0
     assert "cannot write" in ran.section
+
+
+def test_the_ini_file_may_name_files(suite: Suite) -> None:
+    """Relative to pytest's root, wherever it is started; the command line goes first."""
+    (suite.folder / "within").mkdir()
+    suite.ini("braintrust_json = own.json", "braintrust_html = own.html")
+    suite.write(test_a=written(1)).run(
+        "--braintrust-html=out.html", "..", within="within"
+    )
+    assert (suite.folder / "own.json").is_file()
+    assert (suite.folder / "within" / "out.html").is_file()
+    assert not (suite.folder / "own.html").exists()
+    suite.ini("braintrust_json = none/own.json")
+    ran = suite.run()
+    assert ran.status == 4
+    assert "ini braintrust_json: 'none/own.json' is no file in a folder" in ran

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +29,6 @@ from pytest_braintrust.cli.output import (
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.comparison.splitting import split
 from pytest_braintrust.errors import NamingError
-from pytest_braintrust.events import amounts_of
 from pytest_braintrust.naming import LATEST, resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
@@ -43,8 +41,8 @@ from pytest_braintrust.reports.lines import (
     page_of,
     plain,
 )
-from pytest_braintrust.reports.scales import amount, means, totals
-from pytest_braintrust.spending import is_spent
+from pytest_braintrust.reports.scales import means, totals
+from pytest_braintrust.reports.steps import step
 from pytest_braintrust.store import browsing, reading
 from pytest_braintrust.store.browsing import Condition, SeenRow
 from pytest_braintrust.store.connection import Store
@@ -283,7 +281,7 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
         scores = "  ".join(f"{name} {_number(v)}" for name, v in each.scores.items())
         yield plain(f"{each.outcome}  {each.test}  {scores}")
         event: dict[str, Any] = json.loads(each.event)
-        traced = spans.of(event)
+        traced = _trace(event)
         # What the plugin itself knows of the test is not what the test said.
         told = {k: v for k, v in (event.get("metadata") or {}).items() if k != "pytest"}
         event["metadata"] = told or None
@@ -291,34 +289,12 @@ def _outputs(rows: Iterator[SeenRow], _: list[ScoreSummary]) -> Iterator[str]:
             if event.get(name) is not None:
                 yield from _field(name, event[name], width)
         if traced:
-            yield from _field("spans", _trace(event.get("span_id"), traced), width)
+            yield from _field("spans", traced, width)
 
 
-def _trace(root: object, traced: Iterable[Mapping[str, Any]]) -> str:
+def _trace(event: Mapping[str, Any]) -> str:
     """Each step with its time, below what it is part of."""
-    below: dict[object, list[Mapping[str, Any]]] = defaultdict(list)
-    for each in traced:
-        below[each["span_parents"][0]].append(each)
-    waiting = [(each, 0) for each in reversed(below.pop(root, []))]
-    lines: list[str] = []
-    while waiting:
-        each, depth = waiting.pop()
-        lines.append("  " * depth + _step(each))
-        # Taken: what a file brought may be a part of itself.
-        steps = below.pop(each["span_id"], [])
-        waiting += [(step, depth + 1) for step in reversed(steps)]
-    return "\n".join(lines)
-
-
-def _step(span: Mapping[str, Any]) -> str:
-    attributes, amounts = span["span_attributes"], amounts_of(span["metrics"])
-    kind = f" ({attributes['type']})" if attributes.get("type") else ""
-    took = amounts.pop("duration", None)
-    told = [] if took is None else [amount("duration", took)]
-    told += [f"{n} {amount(n, each)}" for n, each in amounts.items() if is_spent(n)]
-    if span.get("error"):
-        told += str(span["error"]).splitlines()[:1]
-    return f"{attributes.get('name')}{kind}{': ' if told else ''}{', '.join(told)}"
+    return "\n".join("  " * depth + step(each) for depth, each in spans.nested(event))
 
 
 def _field(name: str, value: object, width: int | None) -> Iterator[str]:

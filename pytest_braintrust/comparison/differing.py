@@ -20,7 +20,7 @@ from pytest_braintrust.words import a_number
 #: Where a run says which datasets it had, and how many workers.
 _DATASETS, _WORKERS = "datasets", "workers"
 #: What every run says of itself and what does not make it another run.
-_INCIDENTAL = frozenset(
+INCIDENTAL = frozenset(
     {
         "arguments",
         "ci",
@@ -81,7 +81,7 @@ def differences(
 
 def _declared(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     for name in dict.fromkeys((*now, *then)):
-        if name not in _INCIDENTAL:
+        if name not in INCIDENTAL:
             yield from _value(name, then.get(name), now.get(name))
 
 

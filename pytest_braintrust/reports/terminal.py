@@ -49,12 +49,26 @@ def trouble(report: RunReport, *, width: int) -> list[Line]:
 
 def warnings(report: RunReport) -> Iterator[Line]:
     """What must be said in every mode, also where the section is left out."""
+    yield from _lost(report)
+    yield from gates(report)
+    yield from _unsent(report)
+
+
+def problems(report: RunReport) -> Iterator[Line]:
+    """The same without the gates."""
+    yield from _lost(report)
+    yield from _unsent(report)
+
+
+def _lost(report: RunReport) -> Iterator[Line]:
     if report.missing:
         text = f"{report.missing} of {report.recorded} rows are not in the store"
         yield Line(f"MISSING: {text}", "red")
     for problem in report.problems:
         yield Line(short(problem), "red")
-    yield from gates(report)
+
+
+def _unsent(report: RunReport) -> Iterator[Line]:
     if report.upload == "sent":
         yield from _pending(report)
 

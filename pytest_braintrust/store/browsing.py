@@ -59,6 +59,25 @@ class SeenRow:
         return nodeid_of(json.loads(self.event))
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedTest:
+    """A test, or a row that it asked for, by where its rows are."""
+
+    nodeid: str
+    part: str
+    #: Of the rows of its trials.
+    positions: tuple[int, ...]
+    #: How these ended.
+    outcomes: frozenset[str]
+    #: The lowest of their scores; None where they have none.
+    lowest: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by."""
+        return self.nodeid, self.part
+
+
 def condition(text: str) -> Condition:
     """Read a condition such as `exact<0.5`.
 
@@ -119,6 +138,26 @@ def _by_trial(store: Store, found: Iterator[sqlite3.Row]) -> Iterator[int]:
 def _trial(store: Store, position: int) -> int:
     row = store.one("SELECT event FROM rows WHERE position = ?", (position,))
     return number_of(json.loads(row["event"])) if row is not None else 0
+
+
+def placed(store: Store, number: int) -> Iterator[PlacedTest]:
+    """The tests of an experiment by name, each with the places of its trials."""
+    lowest = "(SELECT min(value) FROM json_each(rows.scores)) AS lowest"
+    found = store.query(
+        f"SELECT position, nodeid, part, outcome, {lowest} FROM rows "  # noqa: S608
+        "WHERE experiment = ? ORDER BY nodeid, part, id",
+        (number,),
+    )
+    for (nodeid, part), trials in groupby(found, lambda r: (r["nodeid"], r["part"])):
+        rows_of_test = list(trials)
+        positions = [row["position"] for row in rows_of_test]
+        if len(positions) > 1:
+            positions.sort(key=lambda position: _trial(store, position))
+        lows = [row["lowest"] for row in rows_of_test if row["lowest"] is not None]
+        outcomes = frozenset(row["outcome"] for row in rows_of_test)
+        yield PlacedTest(
+            nodeid, part, tuple(positions), outcomes, min(lows, default=None)
+        )
 
 
 def _seen(row: sqlite3.Row) -> SeenRow:

@@ -21,6 +21,7 @@ SELECT nodeid, part, outcome, input_hash, source,
     '[' || scores || ',' || metrics || ']' AS numbers, event
 FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
+_AT = f"{_SQL.partition('WHERE')[0]} WHERE position = ?"
 _WITHOUT_EVENT = _SQL.replace(", event", "")
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -78,6 +79,15 @@ def with_events(store: Store, number: int) -> Iterator[tuple[Measured, str]]:
     """The rows of an experiment in the same order, each with its event as JSON."""
     for *columns, event in store.query(_SQL, (number, "")):
         yield _measured(*columns), event
+
+
+def at(store: Store, position: int) -> tuple[Measured, str] | None:
+    """The row of that place, with its event; None where there is none any more."""
+    row = store.one(_AT, (position,))
+    if row is None:
+        return None
+    *columns, event = row
+    return _measured(*columns), event
 
 
 def _measured(  # noqa: PLR0913, PLR0917 - the columns of a row

@@ -1,0 +1,11 @@
+"""The summary of a run as a page for a browser: one file that asks for nothing else.
+
+It is written piece by piece, as the rows are read: a run may have more of them than
+memory holds.
+"""
+
+from __future__ import annotations
+
+from pytest_braintrust.reports.page.writing import opened, write
+
+__all__ = ["opened", "write"]

@@ -555,20 +555,27 @@ def with_attempts(
     return encode(event, part=row["part"], project=row["project"])
 
 
+def taken_apart(nodeid: str) -> tuple[str, str, str]:
+    """A node id as its file, the names below it, and the parameters in brackets."""
+    # A folder may have brackets in its name, too.
+    path, separator, rest = nodeid.partition("::")
+    names, bracket, params = (rest if separator else path).partition("[")
+    return path if separator else names, names if separator else "", bracket + params
+
+
 def unknown(nodeid: str, now: float, worker: str | None) -> Row:
     """The row of a test of which nothing but the node id ever arrived."""
     test, trial = split(nodeid)
-    head, bracket, param_id = test.partition("[")
-    path, _, name = head.partition("::")
-    function = name.rpartition("::")[2]
+    path, names, params = taken_apart(test)
+    function = names.rpartition("::")[2]
     case = Case(
         nodeid=short_name(test),
         item_id=nodeid,
         trial=trial,
-        name=short_name(function + bracket + param_id),
+        name=short_name(function + params),
         place=Place.of(file=path, function=function, line=0),
         given=Fields(),
-        param_id=short_name(param_id[:-1]) if bracket else None,
+        param_id=short_name(params[1:-1]) if params else None,
     )
     attempt = Attempt("errored", now, now, durations={}, worker=worker)
     return record(case, Ids(), Fields(), attempt)

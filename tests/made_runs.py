@@ -37,10 +37,12 @@ class Told:
     source: str = "s"
     part: str = ""
     error: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    file: str = "test_it.py"
 
     @property
     def nodeid(self) -> str:
-        return f"test_it.py::{self.name}"
+        return f"{self.file}::{self.name}"
 
 
 def scored(name: str, values: Sequence[float | None], **more: Any) -> list[Told]:
@@ -84,12 +86,13 @@ def store_run(  # noqa: PLR0913 - what a run is
 
 
 def _row(told: Told, at: float) -> Any:
-    place = Place.of(file="test_it.py", function=told.name, line=7, source=told.source)
+    place = Place.of(file=told.file, function=told.name, line=7, source=told.source)
     case = Case(told.nodeid, told.name, place, Fields())
     said = Fields(output=told.output, scores=dict(told.scores))
     if told.expected is not None:
         said.expected = told.expected
     said.metrics.update(told.metrics)
+    said.metadata.update(told.metadata)
     said.input = {"n": told.name} if told.input is None else told.input
     attempt = Attempt(told.outcome, at, at + told.seconds, {}, error=told.error)
     return record(case, Ids(), said, attempt, told.part)

@@ -555,6 +555,8 @@ def test_two_parts_of_a_run_are_compared_test_by_test(
         (("--by", "model", "small", "huge"), "no row of the run has model huge"),
         (("--by", "modle", "small", "large"), "no row of the run has modle small"),
         (("--by", "model", "small", "small"), "both parts are model small"),
+        (("--by", "tags", "a", "b"), "as metadata.NAME or input.NAME"),
+        (("--by", "", "small", "large"), "an empty text is no name"),
         (("both", "both", "--by", "model", "small", "large"), "leave out B, --output"),
     ],
 )
@@ -566,3 +568,69 @@ def test_parts_that_are_none_are_refused(
     said = command("diff", *arguments)
     assert said.status == 2
     assert why in said.err
+
+
+@pytest.mark.parametrize("by", ["config.model", "input.config.model"])
+def test_parts_are_told_by_a_name_within_another(
+    store: Store, command: Command, by: str
+) -> None:
+    """As of a parameter that is a mapping, whose other values stay what was asked."""
+    told = [
+        Told(f"t[{m}-{n}]", {"exact": 1.0}, input={"config": {"model": m, "n": n}})
+        for m in ("small", "large")
+        for n in range(3)
+    ]
+    store_run(store, told)
+    assert "3 tests in both runs\n" in command("diff", "--by", by, "small", "large").out
+
+
+def test_parts_are_told_by_metadata_of_the_name_of_a_parameter(
+    store: Store, command: Command
+) -> None:
+    """Which is no part of what was asked then, named in full or not."""
+    told = [
+        Told(f"t[{m}]", {"exact": 1.0}, input={"model": m}, metadata={"model": m})
+        for m in ("small", "large")
+    ]
+    store_run(store, told)
+    said = command("diff", "--by", "metadata.model", "small", "large").out
+    assert "1 test in both runs\n" in said
+
+
+def test_a_folder_may_have_brackets_in_its_name(store: Store, command: Command) -> None:
+    """Two functions in it are two."""
+    told = [
+        Told(
+            f"{name}[{m}]", {"exact": right}, input={"model": m}, file="[id]/test_it.py"
+        )
+        for name, right in (("first", 1.0), ("second", 0.0))
+        for m in ("small", "large")
+    ]
+    store_run(store, told)
+    parts = command("show", "--by", "test", "--json").json["parts"]
+    assert {each["value"]: each["scores"]["exact"]["mean"] for each in parts} == {
+        "[id]/test_it.py::first": 1,
+        "[id]/test_it.py::second": 0,
+    }
+    said = command("diff", "--by", "model", "small", "large").out
+    assert "2 tests in both runs\n" in said
+
+
+def test_parts_that_were_asked_other_things_are_refused(
+    store: Store, command: Command
+) -> None:
+    """As by a name for what a parameter says in other words."""
+    told = [
+        Told(f"t[{m}]", {"exact": 1.0}, input={"model": m}, metadata={"size": m})
+        for m in ("small", "large")
+    ]
+    store_run(store, told)
+    said = command("diff", "--by", "size", "small", "large")
+    assert said.status == 2
+    assert "no test with size small was asked the same as one with size" in said.err
+
+
+def test_a_test_of_no_name_has_no_history(store: Store, command: Command) -> None:
+    """As an unset variable leaves it: it would be that of all."""
+    store_run(store, scored("exact", [1.0]))
+    assert command("history", "--test", "").status == 2

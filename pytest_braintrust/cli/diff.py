@@ -24,7 +24,7 @@ from pytest_braintrust.comparison.alone import Measuring
 from pytest_braintrust.comparison.details import Detail, details
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare_parts
-from pytest_braintrust.comparison.splitting import parts_of
+from pytest_braintrust.comparison.splitting import OF_ROWS, Part, parts_of
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.gates import NONE
 from pytest_braintrust.judging import Asked, Judgement, judgement
@@ -79,6 +79,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--by",
         nargs=3,
+        type=a_name,
         metavar=("NAME", "THEN", "NOW"),
         help="compare the tests of one run that have THEN as NAME in their metadata or "
         "input with those that have NOW and are else the same",
@@ -127,11 +128,7 @@ def _print_parts(store: Store, given: argparse.Namespace) -> None:
     if values[0] == values[1]:
         msg = f"both parts are {name} {values[0]}: name two values"
         raise NamingError(msg)
-    then, now = parts_of(store, experiment, name, values)
-    for part in (then, now):
-        if not part.tests:
-            msg = f"no row of the run has {part.name}; `show --by` lists what there is"
-            raise NamingError(msg)
+    then, now = _parts(store, experiment, name, values)
     better = frozenset(given.higher_is_better) | facts.higher_is_better(
         experiment.metadata
     )
@@ -150,6 +147,36 @@ def _print_parts(store: Store, given: argparse.Namespace) -> None:
             judged, judged.comparison or found, screen_width() or _WIDTH, output=True
         )
     )
+
+
+def _parts(
+    store: Store, experiment: StoredExperiment, name: str, values: Sequence[str]
+) -> list[Part]:
+    """The two parts.
+
+    Raises:
+        NamingError: there are none that could be compared.
+    """
+    if name in OF_ROWS:
+        msg = (
+            f"--by {name}: a test is compared with the one that was asked the same but "
+            "for a value in its metadata or input: name that, as metadata.NAME or "
+            "input.NAME"
+        )
+        raise NamingError(msg)
+    found = parts_of(store, experiment, name, values)
+    for part in found:
+        if not part.tests:
+            msg = f"no row of the run has {part.name}; `show --by` lists what there is"
+            raise NamingError(msg)
+    then, now = found
+    if then.tests.keys().isdisjoint(now.tests):
+        msg = (
+            f"no test with {then.name} was asked the same as one with {now.name}: their "
+            "inputs differ in more. Name the parameter that tells them apart"
+        )
+        raise NamingError(msg)
+    return found
 
 
 def _runs(store: Store, given: argparse.Namespace) -> tuple[Baseline, StoredExperiment]:

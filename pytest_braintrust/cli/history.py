@@ -16,7 +16,13 @@ from pytest_braintrust.cli.choosing import (
     say_older,
     within_limit,
 )
-from pytest_braintrust.cli.common import Commands, add_command, day, opened_store
+from pytest_braintrust.cli.common import (
+    Commands,
+    a_name,
+    add_command,
+    day,
+    opened_store,
+)
 from pytest_braintrust.cli.output import (
     Column,
     as_json,
@@ -76,8 +82,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--score", metavar="NAME", help="the score or metric to draw")
     parser.add_argument(
         "--test",
+        type=a_name,
         metavar="NODEID",
-        default="",
         help="only of the test with this node id, or of all that have it as a part",
     )
     add_choosing_options(parser)
@@ -91,7 +97,8 @@ def run(given: argparse.Namespace) -> int:
         found = [each for each in found if each.project == found[0].project]
         shown = within_limit(found, given)
         points = [
-            _Point(each, measure(store, each, given.test)) for each in reversed(shown)
+            _Point(each, measure(store, each, given.test or ""))
+            for each in reversed(shown)
         ]
     _refuse_unknown(points, given.test)
     if given.json:
@@ -116,7 +123,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_unknown(points: Sequence[_Point], test: str) -> None:
+def _refuse_unknown(points: Sequence[_Point], test: str | None) -> None:
     """Say so where no test is meant.
 
     Raises:

@@ -114,6 +114,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--by",
+        type=a_name,
         metavar="NAME",
         help="not the rows, but the means of those that have the same: a name in their "
         "metadata or input, `tags`, `test` (the function) or `file`",

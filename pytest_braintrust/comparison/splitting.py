@@ -10,10 +10,14 @@ from typing import Any, TypeAlias
 
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures
 from pytest_braintrust.comparison.pairing import Test
+from pytest_braintrust.events import taken_apart
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.measuring import Measured
 from pytest_braintrust.store.reading import StoredExperiment
+
+#: What a row has besides what a name may be of.
+OF_ROWS = ("tags", "test", "file")
 
 #: Where a name is looked for, unless it begins with one of these.
 _PLACES = ("metadata", "input")
@@ -80,7 +84,7 @@ def parts_of(
     Args:
         store: Where the experiment is.
         experiment: Which it is.
-        by: As for `split`, but no tag, test or file.
+        by: As for `split`, but none of `OF_ROWS`.
         values: One for each part.
 
     Raises:
@@ -91,9 +95,8 @@ def parts_of(
         told: dict[str, Any] = json.loads(event)
         for value in _values(row, event, by):
             if value in found:
-                asked = _without(told.get("input"), by.removeprefix("input."))
-                function = row.nodeid.partition("[")[0]
-                key = function, row.part, json.dumps(asked, sort_keys=True)
+                asked = _without(told.get("input"), _name(by))
+                key = _function(row), row.part, json.dumps(asked, sort_keys=True)
                 found[value].setdefault(key, []).append(row)
     return [
         Part(by, value, {key: Test.of(tuple(rows)) for key, rows in tests.items()})
@@ -101,17 +104,32 @@ def parts_of(
     ]
 
 
+def _name(by: str) -> str:
+    place, dot, name = by.partition(".")
+    return name if dot and place in _PLACES else by
+
+
 def _without(asked: object, name: str) -> object:
-    if isinstance(asked, Mapping):
+    if not isinstance(asked, Mapping):
+        return asked
+    if name in asked:
         return {key: each for key, each in asked.items() if key != name}
-    return asked
+    first, _, rest = name.partition(".")
+    if not rest or first not in asked:
+        return asked
+    return {**asked, first: _without(asked[first], rest)}
+
+
+def _function(row: Measured) -> str:
+    file, names, _ = taken_apart(row.nodeid)
+    return f"{file}::{names}" if names else file
 
 
 def _values(row: Measured, event: str, by: str) -> list[str | None]:
     if by == "file":
         return [row.nodeid.partition("::")[0]]
     if by == "test":
-        return [row.nodeid.partition("[")[0]]
+        return [_function(row)]
     told: Mapping[str, Any] = json.loads(event)
     if by == "tags":
         return [*dict.fromkeys(told.get("tags") or ())] or [None]

@@ -15,6 +15,7 @@ from pytest_braintrust import baseline, facts, gates, naming
 from pytest_braintrust.baseline import Baseline, How, Subject
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures, measure
 from pytest_braintrust.comparison.details import Detail, details
+from pytest_braintrust.comparison.lowest import Lowest, LowTest
 from pytest_braintrust.comparison.result import RunComparison
 from pytest_braintrust.comparison.run import compare, facts_of
 from pytest_braintrust.errors import BaselineError, BaselineUnusable
@@ -96,6 +97,10 @@ class Judgement:
     verdicts: tuple[Verdict, ...]
     #: The worst of what got worse.
     details: tuple[Detail, ...] = ()
+    #: Where there is no comparison: the tests that scored lowest, and how many have a
+    #: score below 1.
+    lowest: tuple[LowTest, ...] = ()
+    below: int = 0
 
     def of(self, experiment: StoredExperiment) -> Judgement:
         """The same, with what is known of the experiment now."""
@@ -128,8 +133,9 @@ def judgement(
     """
     compared: RunComparison | None = None
     worst: list[Detail] = []
+    low = Lowest()
     if base is None:
-        measures = measure(store, experiment)
+        measures = measure(store, experiment, each=low.add)
     else:
         seen = Measuring()
         compared = compare(
@@ -155,6 +161,8 @@ def judgement(
         comparison=compared,
         verdicts=tuple(gates.excused(each, asked.standing, not_run) for each in found),
         details=tuple(worst),
+        lowest=tuple(low.read(store, experiment)),
+        below=low.below,
     )
 
 

@@ -192,6 +192,27 @@ def test_a_run_says_what_it_spent(suite: Suite, plugin_args: list[str]) -> None:
     assert "\ntotals      tokens 4,000, cost 1.25\n" in shown.out
 
 
+def test_a_first_run_s_markdown_names_the_lowest(suite: Suite) -> None:
+    """With output and expected value, as code; a run beside another one does not."""
+    text = """\
+def test_it(bt_score):
+    bt_score(output="Bern <b>", expected="Paris", scores={"exact": 0})
+"""
+    suite.write(test_a=text)
+    first = suite.run("--braintrust-markdown=out.md")
+    told = (suite.folder / "out.md").read_text(encoding="utf-8")
+    assert (
+        "<details><summary>passed tests with a score below 1: 1</summary>\n\n"
+        "- `test_a.py::test_it`: exact 0\n"
+        "  - output: `Bern <b>`, expected: `Paris`\n\n</details>\n"
+    ) in told
+    assert "output: Bern <b> | expected: Paris" in first.section
+    other = suite.run("-q", "--braintrust-project=other")
+    assert "below 1" not in other.out
+    assert "below 1" not in suite.run("--braintrust-markdown=out.md").section
+    assert "below 1" not in (suite.folder / "out.md").read_text(encoding="utf-8")
+
+
 def test_a_comparison_says_what_both_runs_spent(
     suite: Suite, plugin_args: list[str]
 ) -> None:

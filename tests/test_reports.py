@@ -15,7 +15,15 @@ from pytest_braintrust.gates import Gates
 from pytest_braintrust.judging import Asked, Judgement, judgement
 from pytest_braintrust.reports import compared, sides, worst
 from pytest_braintrust.reports.headline import headline
-from pytest_braintrust.reports.lines import Line, fit, fitted, padded, width_of
+from pytest_braintrust.reports.lines import (
+    Line,
+    fit,
+    fitted,
+    padded,
+    safe,
+    width_of,
+)
+from pytest_braintrust.reports.lowest import lowest
 from pytest_braintrust.reports.scales import means, scale_for
 from pytest_braintrust.spending import is_spent
 from pytest_braintrust.statistics import Estimate
@@ -71,6 +79,64 @@ def test_the_headline_says_better_or_worse(
     """In words."""
     found = judged(store, scored("exact", [1.0] * 10), scored("exact", now))
     assert lines(found)[0] == headline
+
+
+def low(store: Store, now: list[Told], width: int = 80) -> list[str]:
+    asked = Asked(None, Gates({}, {}, {}), frozenset())
+    found = judgement(store, store_run(store, now), None, asked)
+    return [
+        part.text for line in lowest(found, width) for part in fit(safe(line), width)
+    ]
+
+
+def test_a_run_beside_none_names_the_tests_that_scored_lowest(store: Store) -> None:
+    """By the mean of their scores; trials count as one, and one of them is shown."""
+    now = [
+        Told("test_good", {"exact": 1.0, "tone": None}, output="fine"),
+        Told("test_failed", {"exact": 0.0}, "failed"),
+        Told("test_errored", {"exact": 0.0}, "errored"),
+        *(
+            Told("test_tried", {"exact": score}, output=f"at {score}")
+            for score in (1.0, 0.0, 0.5)
+        ),
+        Told("test_half", {"exact": 0.0, "tone": 0.75}, output={"a": "b\nc"}),
+        Told("test_bad", {"exact": 0.0}, output="x\n\x1b[31my", expected="z"),
+        Told("test_low", {"exact": 0.5}, part="second turn"),
+        Told("test_better", {"exact": 0.75, "tone": 1.0}),
+    ]
+    assert low(store, now) == [
+        "passed tests with a score below 1: the lowest 3 of 5",
+        "  test_it.py::test_bad  exact 0",
+        "    output: x [31my | expected: z",
+        "  test_it.py::test_half  exact 0, tone 0.75",
+        '    output: {"a": "b\\nc"}',
+        "  test_it.py::test_low second turn  exact 0.5",
+    ]
+    assert low(store, now[3:6]) == [
+        "passed tests with a score below 1: 1",
+        "  test_it.py::test_tried  exact 0.5 over 3 trials",
+        "    output: at 0.0",
+    ]
+    assert low(store, now[:3]) == []
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("said", ["short", "long " * 50, "长" * 90])
+def test_the_lowest_tests_fit_any_width(store: Store, width: int, said: str) -> None:
+    """In two lines each, a node id whole; fewer scores leave room for what was said."""
+    scores = {f"{name} {LONG}": 0.25 for name in "abcd"}
+    now = [
+        Told(f"test_{i}[{'n' * 30 * i}]", scores, output=said, expected="42")
+        for i in range(3)
+    ]
+    found = low(store, now, width)
+    named = [line for line in found if line.startswith("  test_it.py::")]
+    assert len(named) == 3
+    assert len([line for line in found if line.startswith("    ")]) == 3
+    for line in found:
+        assert width_of(line) <= width or line.strip().endswith("]")
+    if width >= 120:
+        assert sum("expected: 42" in line for line in found) == 3
 
 
 def test_a_score_that_no_test_has_in_both_runs_is_shown_all_the_same(

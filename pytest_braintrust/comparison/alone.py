@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_braintrust.comparison.counting import Counting, Counts
@@ -153,13 +153,20 @@ def _is_pass(name: str) -> bool:
     return name == PASS
 
 
-def measure(store: Store, experiment: StoredExperiment, among: str = "") -> RunMeasures:
+def measure(
+    store: Store,
+    experiment: StoredExperiment,
+    among: str = "",
+    *,
+    each: Callable[[Test], object] = lambda test: None,
+) -> RunMeasures:
     """Read what an experiment measured.
 
     Args:
         store: Where it is.
         experiment: Which it is.
         among: What is in the node id of the tests that are meant; all have "" in it.
+        each: Called with each of them, on the way.
 
     Raises:
         StoreError: the store could not be read.
@@ -167,4 +174,5 @@ def measure(store: Store, experiment: StoredExperiment, among: str = "") -> RunM
     seen = Measuring()
     for test in grouped(measuring.measured(store, experiment.number, among)):
         seen.add(test)
+        each(test)
     return seen.result()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_braintrust.comparison.details import Detail
 from pytest_braintrust.comparison.result import Measure, RunComparison
 from pytest_braintrust.judging import Judgement
-from pytest_braintrust.reports import compared
+from pytest_braintrust.reports import compared, lowest
 from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import fitted, plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
@@ -99,6 +99,22 @@ def _alone(judged: Judgement) -> Iterator[str]:
         yield f"Metrics: {_text(told)}."
         yield ""
     yield _text(compared.base_text(judged) or "No earlier run to compare with.")
+    yield ""
+    yield from _lowest(judged)
+
+
+def _lowest(judged: Judgement) -> Iterator[str]:
+    if not judged.lowest:
+        return
+    yield f"<details><summary>{lowest.heading(judged)}</summary>"
+    yield ""
+    for each in judged.lowest:
+        yield f"- {_code(each.name)}: {_text(lowest.told(each))}"
+        said = (("output", each.output), ("expected", each.expected))
+        if told := [f"{n}: {_code(value)}" for n, value in said if value is not None]:
+            yield f"  - {', '.join(told)}"
+    yield ""
+    yield "</details>"
     yield ""
 
 

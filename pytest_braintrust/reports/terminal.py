@@ -22,6 +22,7 @@ from pytest_braintrust.reports.lines import (
     short,
     width_of,
 )
+from pytest_braintrust.reports.lowest import lowest
 from pytest_braintrust.reports.run import ExperimentReport, Joined, RunReport
 from pytest_braintrust.reports.scales import means
 from pytest_braintrust.store.reading import RowNote, ScoreSummary
@@ -175,6 +176,8 @@ def _experiment(each: ExperimentReport, width: int) -> Iterator[Line]:
         yield from _scores(each.scores, width)
         if judged is not None and judged.measures.metrics:
             yield _labelled("metrics", means(judged.measures.metrics))
+        if judged is not None:
+            yield from lowest(judged, width)
     if judged is not None:
         yield from _listed("totals", compared.totals_texts(judged))
     if text := unscored_text(each):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -634,3 +636,30 @@ def test_a_test_of_no_name_has_no_history(store: Store, command: Command) -> Non
     """As an unset variable leaves it: it would be that of all."""
     store_run(store, scored("exact", [1.0]))
     assert command("history", "--test", "").status == 2
+
+
+#: Splits the only run of a store, where SQLite may hold 5 MB.
+SPLIT = """\
+import sys
+from pathlib import Path
+from pytest_braintrust.comparison.splitting import split
+from pytest_braintrust.store import reading
+from pytest_braintrust.store.connection import open_store
+
+store = open_store(Path(sys.argv[1]))
+store.one("PRAGMA hard_heap_limit = 5000000")
+(run,) = reading.experiments(store)
+print(*split(store, run, "model"))
+"""
+
+
+def test_a_split_run_is_not_all_in_memory(store: Store) -> None:
+    """Its rows are looked into one after the other."""
+    long = "a word " * 70_000
+    store_run(
+        store, [Told(f"t{n}", input={"model": f"m{n}"}, output=long) for n in range(20)]
+    )
+    command = [sys.executable, "-c", SPLIT, str(store.directory)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    assert len(ran.stdout.split()) == 20

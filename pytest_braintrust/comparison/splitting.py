@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures
 from pytest_braintrust.comparison.pairing import Test
-from pytest_braintrust.events import taken_apart
+from pytest_braintrust.events import hash_of, taken_apart
+from pytest_braintrust.jsonable import Json
 from pytest_braintrust.store import measuring
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.measuring import Measured
@@ -51,7 +52,8 @@ def split(
     return {value: found.result() for value, found in parts.items()}
 
 
-#: A test's function, its row, and what it was asked but for what tells the parts apart.
+#: A test's function, its row, and a hash of what it was asked but for what tells the
+#: parts apart.
 Key: TypeAlias = tuple[str, str, str]
 
 
@@ -96,7 +98,7 @@ def parts_of(
         for value in _values(row, event, by):
             if value in found:
                 asked = _without(told.get("input"), _name(by))
-                key = _function(row), row.part, json.dumps(asked, sort_keys=True)
+                key = _function(row), row.part, hash_of(asked)
                 found[value].setdefault(key, []).append(row)
     return [
         Part(by, value, {key: Test.of(tuple(rows)) for key, rows in tests.items()})
@@ -109,8 +111,8 @@ def _name(by: str) -> str:
     return name if dot and place in _PLACES else by
 
 
-def _without(asked: object, name: str) -> object:
-    if not isinstance(asked, Mapping):
+def _without(asked: Json, name: str) -> Json:
+    if not isinstance(asked, dict):
         return asked
     if name in asked:
         return {key: each for key, each in asked.items() if key != name}

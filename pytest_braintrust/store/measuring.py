@@ -16,13 +16,11 @@ from pytest_braintrust.jsonable import decoded_start
 from pytest_braintrust.store.connection import Store
 
 # Scores and metrics in one text: to decode that once is half of the time.
-_SQL = """
-SELECT nodeid, part, outcome, input_hash, source,
-    '[' || scores || ',' || metrics || ']' AS numbers, event
+_COLUMNS = """nodeid, part, outcome, input_hash, source,
+    '[' || scores || ',' || metrics || ']' AS numbers"""
+_ORDERED = """
 FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
-_AT = f"{_SQL.partition('WHERE')[0]} WHERE position = ?"
-_WITHOUT_EVENT = _SQL.replace(", event", "")
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -72,18 +70,23 @@ def measured(store: Store, number: int, among: str = "") -> Iterator[Measured]:
         number: The experiment's.
         among: What is in the node id of the tests that are meant; all have "" in it.
     """
-    return starmap(_measured, store.query(_WITHOUT_EVENT, (number, among)))
+    found = store.query(f"SELECT {_COLUMNS} {_ORDERED}", (number, among))
+    return starmap(_measured, found)
 
 
 def with_events(store: Store, number: int) -> Iterator[tuple[Measured, str]]:
     """The rows of an experiment in the same order, each with its event as JSON."""
-    for *columns, event in store.query(_SQL, (number, "")):
-        yield _measured(*columns), event
+    # One by one: to sort them, SQLite would hold the events of all rows in memory.
+    for (position,) in store.query(f"SELECT position {_ORDERED}", (number, "")):
+        found = at(store, position)
+        if found is not None:
+            yield found
 
 
 def at(store: Store, position: int) -> tuple[Measured, str] | None:
     """The row of that place, with its event; None where there is none any more."""
-    row = store.one(_AT, (position,))
+    sql = f"SELECT {_COLUMNS}, event FROM rows WHERE position = ?"  # noqa: S608
+    row = store.one(sql, (position,))
     if row is None:
         return None
     *columns, event = row

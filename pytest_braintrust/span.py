@@ -56,6 +56,9 @@ class Span(BtScore):
     Without `--braintrust` it takes and checks the same calls and keeps nothing.
     """
 
+    #: What the SDK's `Eval` asks of a span: nothing is handed down to those within.
+    propagated_event = None
+
     def __init__(
         self,
         recording: Recording | None = None,
@@ -180,7 +183,7 @@ class Span(BtScore):
         """Do nothing: rows leave with the test's report."""
 
     def set_current(self) -> None:
-        """Do nothing: what the SDK traces by itself is not part of the row."""
+        """Do nothing: the row of the test that runs is the current span already."""
 
     def unset_current(self) -> None:
         """Do nothing."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_braintrust import span
@@ -30,8 +31,39 @@ def _set_current(current: object) -> Callable[[], object]:
     contexts = getattr(state, "context_manager", None)
     if contexts is None:
         return _nothing
+    _leave_spans_of_others_alone(contexts)
     token = contexts.set_current_span(current)
+    if token is None:
+        # It keeps spans of its own only, as with `BRAINTRUST_OTEL_COMPAT`.
+        return _nothing
     return lambda: contexts.unset_current_span(token)
+
+
+def _leave_spans_of_others_alone(contexts: Any) -> None:
+    """Let what a test opens in an experiment or a logger of its own be whole there.
+
+    The SDK gives such a span the ids of the current one, in whatever experiment that
+    is: an `Eval` within a test would have no row that is the root of its trace. There
+    is no other way to tell it than this method of its object.
+    """
+    find = contexts.get_parent_span_ids
+    if isinstance(find, _ParentOfOthers):
+        return
+    contexts.get_parent_span_ids = _ParentOfOthers(contexts, find)
+
+
+@dataclass(frozen=True, slots=True)
+class _ParentOfOthers:
+    """Finds the ids by which the SDK's own spans know their parent: never a row's."""
+
+    contexts: Any
+    find: Callable[[], Any]
+
+    def __call__(self) -> Any:
+        current = self.contexts.get_current_span_info()
+        if isinstance(getattr(current, "span_object", None), _Running):
+            return None
+        return self.find()
 
 
 def _nothing() -> None:

@@ -576,3 +576,41 @@ def test_a_test_holds_no_more_of_its_spans_than_may_be_kept() -> None:
         assert said.input["page"] == 7
         kept_bytes += len(dumps(said.input))
     assert kept_bytes < 12 * spans.MAX_BYTES
+
+
+OTHERS = """\
+import application, braintrust
+from braintrust.logger import _internal_with_memory_background_logger
+
+def test_own(bt_score):
+    application.retrieve("here")
+    with _internal_with_memory_background_logger():
+        theirs = braintrust.init_logger("theirs", project_id="p", api_key="k")
+        application.retrieve("here too")
+        with bt_score.span("step"), theirs.start_span(name="own") as own:
+            application.retrieve("there")
+        assert own.span_parents is None
+    application.retrieve("and here")
+
+def test_eval(bt_score):
+    def exact(input, output, expected): return output == expected
+    result = braintrust.Eval(
+        "theirs", data=[{"input": "a", "expected": "A"}], task=application.complete,
+        scores=[exact], no_send_logs=True,
+    )
+    assert result.summary.scores["exact"].score == 1
+"""
+
+
+def test_what_a_test_opens_in_an_experiment_of_its_own_is_there(suite: Suite) -> None:
+    """As a trace of its own, as without us; an Eval that sends nothing has scores."""
+    ran = suite.write(application=APPLICATION, test_it=OTHERS).run()
+    assert ran.status == 0, ran.out
+    row = ran.row("test_own")
+    assert [each["input"] for each in kept(row) if "input" in each] == [
+        {"question": "here"},
+        {"question": "here too"},
+        {"question": "and here"},
+    ]
+    (case,) = names(kept(ran.row("test_eval")), ran.row("test_eval"))
+    assert case == ("eval", [("task", [("complete", [])]), ("exact", [])])

@@ -213,6 +213,7 @@ def test_a_certificate_that_nobody_vouches_for_is_a_warning(
     ("name", "value", "told"),
     [
         ("ALL_PROXY", "ftp://u:hunter2@proxy", "that is not the address of a proxy"),
+        ("NO_PROXY", "hunter2,::1/128", "cannot be read as an address"),
         ("https_proxy", "http://u:hun/ter2@proxy", "is not the address of a proxy"),
         ("SSL_CERT_FILE", "pytest.ini", "no certificates can be read there: "),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from conftest import Suite
@@ -79,6 +80,54 @@ def test_the_headline_says_better_or_worse(
     """In words."""
     found = judged(store, scored("exact", [1.0] * 10), scored("exact", now))
     assert lines(found)[0] == headline
+
+
+def test_what_no_test_changed_has_one_line_where_it_is_much(store: Store) -> None:
+    """With means and numbers of tests; up to four keep their rows, as do others."""
+    same = {"a": 0.5, "b": 1.0, "c": 0.25}
+    then = [
+        Told(f"test_{i}", {**same, "exact": 1.0, "d": i * 0.1 if i < 4 else None})
+        for i in range(10)
+    ]
+    now = [
+        replace(each, scores={**each.scores, "exact": 0.0}, seconds=1 + i / 99)
+        for i, each in enumerate(then)
+    ]
+    few = [
+        replace(each, scores={n: v for n, v in each.scores.items() if n != "a"})
+        for each in now
+    ]
+    folded = lines(judged(store, then, now))
+    assert [line.split()[0] for line in folded[1:6]] == [
+        "score",
+        "exact",
+        "metrics,",
+        "duration,",
+        "unchanged:",
+    ]
+    assert folded[5] == (
+        "unchanged: a 0.500, b 1.000, c 0.250, pass 1.000 (10 tests); d 0.150 (4 tests)"
+    )
+    whole = lines(judged(store, then, few))
+    assert not [line for line in whole if line.startswith("unchanged")]
+    assert {"b", "c", "d", "pass", "exact"} <= {
+        line.split()[0] for line in whole if line.strip()
+    }
+
+
+def test_of_a_run_that_is_the_same_only_the_line_is_left(store: Store) -> None:
+    """And the heading says that nothing moved; what is asked for has its row."""
+    told = [Told(f"test_{i}", dict.fromkeys("abcde", 1.0)) for i in range(8)]
+    found = judged(store, told, told)
+    assert lines(found) == [
+        "no change: no score of 8 tests moved",
+        "unchanged: a 1.000, b 1.000, c 1.000, d 1.000, e 1.000, pass 1.000, duration",
+        "  1.000 s (8 tests)",
+        "8 tests in both runs",
+    ]
+    assert found.comparison is not None
+    asked = replace(found, comparison=found.comparison.only(list("abcde")))
+    assert [line.split()[0] for line in lines(asked)[2:7]] == list("abcde")
 
 
 def low(store: Store, now: list[Told], width: int = 80) -> list[str]:

@@ -13,7 +13,7 @@ from pytest_braintrust.reports.headline import headline
 from pytest_braintrust.reports.lines import fitted, plain
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
 from pytest_braintrust.reports.scales import described, means, scale_of
-from pytest_braintrust.reports.table import span, uncompared
+from pytest_braintrust.reports.table import in_a_line, span, unchanged, uncompared
 from pytest_braintrust.reports.terminal import (
     nothing_text,
     tests_text,
@@ -129,12 +129,16 @@ def _beside(judged: Judgement, comparison: RunComparison) -> Iterator[str]:
     yield ""
     yield "| score | then | now | change | 95 % interval | better | worse | verdict |"
     yield "| --- | ---: | ---: | ---: | :---: | ---: | ---: | --- |"
+    folded = unchanged(comparison)
     for each in comparison.measures:
-        yield _row(each)
+        if each not in folded:
+            yield _row(each)
     alone = judged.measures.scores
     for name, why in uncompared(comparison, alone).items():
         yield f"| {_text(name)} | | {alone[name].mean or 0:.3f} | | | | | {why} |"
     yield ""
+    if folded:
+        yield f"- {_text(in_a_line(folded))}"
     for line in compared.words(comparison, judged.measures.scores):
         yield f"- {_text(line.text)}"
     yield ""

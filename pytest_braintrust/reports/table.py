@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pytest_braintrust.comparison.result import Measure, RunComparison
-from pytest_braintrust.reports.lines import Line, fitted, padded, plain, width_of
-from pytest_braintrust.reports.scales import Scale, described, scale_of
+from pytest_braintrust.reports.lines import (
+    Line,
+    fitted,
+    name_of,
+    padded,
+    plain,
+    width_of,
+)
+from pytest_braintrust.reports.scales import Scale, amount, described, scale_of
 from pytest_braintrust.statistics import Estimate, Verdict
+from pytest_braintrust.words import a_number
 
 MARKS: Mapping[Verdict, str] = {"improved": "▲ ", "regressed": "▼ "}
 STYLES: Mapping[Verdict, str] = {"improved": "green", "regressed": "red"}
 
 #: The columns beside the name, and those of the name at least and at most.
 _NUMBERS, _NARROWEST, _WIDEST = 64, 10, 40
+#: So many rows of what no test changed are shown.
+_ROWS_UNCHANGED = 4
+_UNMOVED: Verdict = "no evidence"
 #: The columns between the means and the verdict.
 _BEFORE_VERDICT = 31
 _HEAD = "   then    now  change  95 % interval  better worse"
@@ -39,20 +51,51 @@ def table(
         alone: The scores of the run by itself: those that the baseline has not.
         width: Columns of the screen; a name that does not fit has a line of its own.
     """
+    folded = unchanged(comparison)
+    shown = [each for each in comparison.measures if each not in folded]
+    scores = [_compared(each) for each in shown if each.kind == "score"]
     groups = [
-        ("", [*map(_compared, comparison.scores), *_new(comparison, alone)]),
-        ("metrics, less is better", _metrics(comparison, "lower")),
-        ("metrics, more is better", _metrics(comparison, "higher")),
+        ("", [*scores, *_new(comparison, alone)]),
+        ("metrics, less is better", _metrics(shown, "lower")),
+        ("metrics, more is better", _metrics(shown, "higher")),
     ]
     names = [row.name for _, rows in groups for row in rows]
     longest = max(map(width_of, names), default=0)
     column = max(_NARROWEST, min(longest, _WIDEST, width - _NUMBERS))
+    if names:
+        yield Line(f"{'score':<{column}}{_HEAD}", long="left")
     for title, rows in groups:
-        if rows:
-            head = title or f"{'score':<{column}}{_HEAD}"
-            yield Line(head, long="left")
+        if title and rows:
+            yield Line(title, long="left")
         for row in rows:
             yield from _lines(row, column)
+    if folded:
+        yield Line(in_a_line(folded))
+
+
+def unchanged(comparison: RunComparison) -> Sequence[Measure]:
+    """What no test changed, where that is more than a reader looks through.
+
+    What was asked for by its name is always shown.
+    """
+    same = [e for e in comparison.measures if not e.moved and e.verdict == _UNMOVED]
+    return same if len(same) > _ROWS_UNCHANGED and comparison.whole is None else ()
+
+
+def in_a_line(folded: Sequence[Measure]) -> str:
+    """What no test changed: the means, and in how many tests they are the same."""
+    parts = []
+    by_tests = sorted(folded, key=lambda each: -each.numbers.tests)
+    for tests, measures in groupby(by_tests, lambda each: each.numbers.tests):
+        means = ", ".join(f"{name_of(e.name)} {_mean(e)}" for e in measures)
+        parts.append(f"{means} ({a_number(tests, 'test')})")
+    return f"unchanged: {'; '.join(parts)}"
+
+
+def _mean(each: Measure) -> str:
+    if each.kind == "score":
+        return Scale().show(each.numbers.now)
+    return amount(each.name, each.numbers.now or 0.0)
 
 
 def _lines(row: _Row, column: int) -> Iterator[Line]:
@@ -63,8 +106,9 @@ def _lines(row: _Row, column: int) -> Iterator[Line]:
     yield Line(f"{padded(name, column)}{row.rest}", row.style, "left")
 
 
-def _metrics(comparison: RunComparison, better: str) -> list[_Row]:
-    return [_compared(e) for e in comparison.metrics if e.better == better]
+def _metrics(measures: Iterable[Measure], better: str) -> list[_Row]:
+    metrics = (each for each in measures if each.kind == "metric")
+    return [_compared(each) for each in metrics if each.better == better]
 
 
 def _compared(each: Measure) -> _Row:

@@ -114,12 +114,11 @@ def _write_page(report: RunReport, store: Store, path: Path) -> Iterator[str]:
     from pytest_braintrust.reports import page  # noqa: PLC0415 - when used
 
     try:
-        with page.opened(path) as file:
-            page.write(report, store, file)
+        page.write_file(report, store, path)
     except OSError as error:
         yield f"cannot write {path}: {error.strerror or error}"
     except StoreError as error:
-        yield f"cannot write all of {path}: {error}"
+        yield f"cannot write {path}: {error}"
 
 
 def properties(rows: Iterable[Row]) -> list[tuple[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Page(HTMLParser):
     def handle_comment(self, data: str) -> None:
         raise AssertionError(data)
 
-    @property
+    @cached_property
     def listed(self) -> list[Element]:
         """The rows of tests."""
         tables = [e for e in self.root.all("table") if "listing" in classes(e)]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
-from conftest import Suite
+from conftest import Command, Suite
 from fake_braintrust import FakeBraintrust
+from made_runs import Told, scored, store_run
 from pages import Page, cells, read
 from test_comparison import written
+
+from pytest_braintrust.reports.page.listing import CONTENT, LISTED
+from pytest_braintrust.store.connection import Store
 
 HTML = "--braintrust-html=run.html"
 
@@ -322,13 +328,15 @@ def test_the_page_leads_to_braintrust(suite: Suite, server: FakeBraintrust) -> N
 def test_a_page_that_cannot_be_finished_is_told_of(suite: Suite) -> None:
     """The store may be damaged meanwhile; the run ends as it would have."""
     breaking = """\
-from pytest_braintrust.reports import page
+from pytest_braintrust.reports.page import writing
 from pytest_braintrust.errors import StoreError
 def broken(*_): raise StoreError("the disk is gone")
-page.write = broken
+writing.write = broken
 """
+    (suite.folder / "run.html").write_text("of the run before")
     ran = suite.write(test_a=written(1), conftest=breaking).run(HTML)
     assert ran.status == 0
+    assert (suite.folder / "run.html").read_text() == "of the run before"
     assert "run.html: the disk is gone" in " ".join(ran.section.split())
 
 
@@ -338,3 +346,79 @@ def test_the_page_needs_a_recorded_run(suite: Suite, option: str) -> None:
     ran = suite.write(test_a=written(1)).run_off(option)
     assert ran.status == 4
     assert "--braintrust-html says something of a recorded run" in ran
+
+
+def test_a_stored_run_has_the_same_page(suite: Suite) -> None:
+    """With the baseline that it had, or another one; `-` prints it."""
+    suite.write(test_a=written(*[1] * 8)).run("--braintrust-experiment=monday")
+    suite.write(test_a=written(*[0] * 8)).run("--braintrust-experiment=tuesday")
+    suite.run(HTML, "--braintrust-baseline=monday")
+    ran = suite.cli("report", "latest", "-o", "again.html")
+    assert ran.status == 0
+    assert ran.out.endswith(": 8 rows written to again.html\n")
+    first, again = (read(suite.folder / f"{each}.html") for each in ("run", "again"))
+    assert again.measure("exact") == first.measure("exact")
+    assert again.names == first.names
+    assert "monday (its baseline then)" in again.root.one("body").text
+    printed = suite.cli("report", "--baseline=tuesday", "-o", "-")
+    page = Page(printed.out)
+    assert page.measure("exact")["verdict"] == "no evidence"
+    assert "tuesday (by name)" in page.root.one("body").text
+
+
+def test_a_page_goes_where_it_can(command: Command, store: Store) -> None:
+    """What cannot be written is told in a line; as JSON, what was written."""
+    made = store_run(store, scored("exact", [1, 0]), name="monday")
+    at = ("report", "--store", str(store.directory))
+    said = command(*at, "-o", "none/run.html")
+    assert (said.status, said.out) == (1, "")
+    assert "cannot write none/run.html: No such file" in said.err
+    said = command(*at, "-o", "run.html", "--json")
+    assert said.json == {"id": made.id, "rows": 2, "file": "run.html"}
+    assert command(*at, "-o", "-", "--json").status == 2
+    assert command(*at).status == 2
+
+
+def test_a_large_run_has_a_page_of_bounded_size(
+    command: Command, store: Store, folder: Path
+) -> None:
+    """With what the worst tests said, and how much is left out."""
+    text = "word " * 200
+    base = store_run(store, large(1.0, f"{text}then"), name="monday")
+    store_run(store, large(0.5, f"{text}now"), name="tuesday", base=base.id)
+    said = command("report", "--store", str(store.directory), "-o", "run.html")
+    assert said.status == 0
+    assert (folder / "run.html").stat().st_size < CONTENT + LISTED * 400
+    page = read(folder / "run.html")
+    assert len(page.names) == len(set(page.names)) == LISTED
+    assert page.names[0] == "test_it.py::test_0"
+    unfold = [bool(each.all("details")) for each in page.listed]
+    count = sum(unfold)
+    assert unfold == [True] * count + [False] * (LISTED - count)
+    assert 1_000 < count < LISTED
+    told = page.root.one("p", class_="left-out").text
+    assert told.startswith(
+        f"Of 20,100 tests this page has what the first {count:,} said. "
+        f"{LISTED - count:,} are listed with their numbers alone. 100 are not listed."
+    )
+
+
+def large(score: float, output: str) -> list[Told]:
+    """20,100 tests, of which the first got another score each time."""
+    return [
+        Told(f"test_{n}", {"exact": score if n == 0 else 1.0}, output=output)
+        for n in range(20_100)
+    ]
+
+
+def test_a_page_is_written_in_little_memory(command: Command, store: Store) -> None:
+    """Less than what the tests said: they are read one after the other."""
+    told = [Told(f"test_{n}", output=f"{n} " + "w" * 100_000) for n in range(300)]
+    store_run(store, told)
+    del told
+    tracemalloc.start()
+    said = command("report", "--store", str(store.directory), "-o", "run.html")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert said.status == 0
+    assert peak < 10_000_000

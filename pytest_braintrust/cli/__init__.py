@@ -21,6 +21,7 @@ from pytest_braintrust.cli import (
     prune,
     pull,
     push,
+    report,
     show,
 )
 from pytest_braintrust.cli.common import add_store_option
@@ -50,6 +51,7 @@ COMMANDS = (
     diff,
     history,
     gate,
+    report,
     push,
     pull,
     prune,

@@ -120,14 +120,30 @@ def experiment_reports(
 ) -> tuple[ExperimentReport, ...]:
     """Read what the experiments of a session came to, and judge them."""
     return tuple(
-        _report(store, each, judge.judge(store, each))
+        experiment_report(store, each, judge.judge(store, each))
         for each in reading.experiments(store, run_id=run_id)
     )
 
 
-def _report(
+def stored_report(
+    store: Store, experiment: StoredExperiment, judgement: Judgement
+) -> RunReport:
+    """What there is to say of an experiment once its run is over."""
+    found = experiment_report(store, experiment, judgement)
+    return RunReport(
+        experiments=(found,),
+        # What came from elsewhere need not have all counts.
+        tests=Counter(experiment.tests),
+        store=str(store.directory),
+        upload="not asked",
+        recorded=found.rows.recorded,
+    )
+
+
+def experiment_report(
     store: Store, experiment: StoredExperiment, judgement: Judgement
 ) -> ExperimentReport:
+    """Read what there is to say of one experiment beside its judgement."""
     measures = judgement.measures
     return ExperimentReport(
         project=experiment.project,

@@ -6,6 +6,11 @@ memory holds.
 
 from __future__ import annotations
 
-from pytest_braintrust.reports.page.writing import opened, write
+from pytest_braintrust.reports.page.writing import (
+    ENCODING,
+    ERRORS,
+    write,
+    write_file,
+)
 
-__all__ = ["opened", "write"]
+__all__ = ["ENCODING", "ERRORS", "write", "write_file"]

@@ -76,29 +76,24 @@ class Tests {
     const sign = way === "descending" ? -1 : 1;
     this.order = way === "none" ? this.rows : [...this.rows].sort(
       (a, b) => compare(key(a, column), key(b, column), sign) || a.place - b.place);
-    this.body.append(...this.order.map((row) => row.element));
     this.show();
   }
 
+  // Rows that are not shown are not in the document: laying out many takes long.
   show() {
-    const fits = this.chosen();
-    let count = 0;
-    for (const row of this.order) {
-      const shown = fits(row);
-      count += shown;
-      row.element.hidden = !shown || count > this.limit;
-    }
-    const visible = Math.min(count, this.limit);
-    const shown = visible < count ? `, the first ${visible} shown` : "";
+    const chosen = this.order.filter(this.fits());
+    const visible = chosen.slice(0, this.limit);
+    this.body.replaceChildren(...visible.map((row) => row.element));
+    const left = chosen.length - visible.length;
+    const some = left ? `, the first ${number(visible.length)} shown` : "";
     this.section.querySelector(".shown").textContent =
-      `${number(count)} of ${number(this.rows.length)} tests${shown}`;
-    const left = count - visible;
+      `${number(chosen.length)} of ${number(this.rows.length)} tests${some}`;
     this.more.hidden = !left;
     this.more.textContent = `Show ${Math.min(left, PAGE)} more`;
   }
 
   // What the fields say a row is to be, as a function that answers for one.
-  chosen() {
+  fits() {
     const find = (what) => this.section.querySelector(`.filters ${what}`);
     const kind = find("input[type=radio]:checked").value;
     const words = find(".search").value.toLowerCase().split(/\s+/).filter(Boolean);

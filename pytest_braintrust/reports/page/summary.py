@@ -15,7 +15,7 @@ from pytest_braintrust.reports.lines import Line, short
 from pytest_braintrust.reports.page import interval
 from pytest_braintrust.reports.page.markup import Safe, link, tag, together
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-from pytest_braintrust.reports.scales import amount, described, scale_of, totals
+from pytest_braintrust.reports.scales import amount, described, scale_of
 from pytest_braintrust.reports.table import span, uncompared, verdict
 from pytest_braintrust.reports.terminal import (
     nothing_text,
@@ -82,7 +82,7 @@ def _facts(each: ExperimentReport, judged: Judgement) -> Safe:
         ("commit", _commit(run)),
         ("when", _when(run)),
         ("rows", f"{each.rows.recorded:,} recorded, {each.rows.sent:,} on Braintrust"),
-        ("totals", totals(judged.measures.totals)),
+        *(("totals", text) for text in compared.totals_texts(judged)),
         ("unscored", unscored_text(each)),
         *(("trials", text) for text in trials_texts(judged.measures.trials)),
         *_declared(run),

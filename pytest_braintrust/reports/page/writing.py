@@ -12,14 +12,24 @@ from pytest_braintrust.reports.page.markup import Safe
 from pytest_braintrust.reports.run import RunReport
 from pytest_braintrust.store.connection import Store
 
+#: Half of a character, as texts of others may have, is no error.
+ENCODING, ERRORS = "utf-8", "replace"
 
-def opened(path: Path) -> TextIO:
-    """A file for a page, whatever texts of others have in them.
+
+def write_file(report: RunReport, store: Store, path: Path) -> None:
+    """Write the page to a file, which is whole or as it was before.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it could not be written.
+        StoreError: the store could not be read.
     """
-    return path.open("w", encoding="utf-8", errors="replace", newline="\n")
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("w", encoding=ENCODING, errors=ERRORS, newline="\n") as file:
+            write(report, store, file)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write(report: RunReport, store: Store, file: TextIO) -> None:
@@ -28,7 +38,7 @@ def write(report: RunReport, store: Store, file: TextIO) -> None:
     Args:
         report: What the run came to.
         store: Where its rows are.
-        file: Where it goes, as `opened` gives it.
+        file: Where it goes, with our encoding and way with errors.
 
     Raises:
         OSError: the file could not be written.

@@ -312,7 +312,8 @@ def _attributes(
 
 def _sorted_out(event: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a row has a field for, and the rest."""
-    said = dict(event)
+    # None is nothing said, with the SDK: its integrations end a span with `input=None`.
+    said = {name: each for name, each in event.items() if each is not None}
     if "inputs" in said:  # the SDK's old name
         said["input"] = said.pop("inputs")
     if isinstance(said.get("scores"), Mapping):

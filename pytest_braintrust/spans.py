@@ -9,6 +9,7 @@ each is an event of its own below the row (`span_parents` in
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,10 @@ _LITTLE = 2_000
 _CONTENT = ("input", "output", "expected", "error", "metadata", "tags")
 #: Bytes of all else that a span has.
 _FRAME = 600
+
+#: A part of the tokens, by the SDK's names. Of those that there were none of, a model
+#: tells six or so, in each answer.
+_KIND = re.compile(r"(prompt|completion)_\w+_tokens$")
 
 #: What of it is large where what is traced is: documents, conversations.
 _LARGE = ("input", "output", "expected", "metadata")
@@ -144,7 +149,7 @@ def spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
         for name, value in each.said.metrics.items():
             if is_spent(name):
                 total[name] = total.get(name, 0) + value
-    return dict[str, Json](total)
+    return {n: each for n, each in total.items() if each or not _KIND.match(n)}
 
 
 def _fitted(event: Mapping[str, Json], limit: int) -> dict[str, Json]:

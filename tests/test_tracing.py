@@ -28,6 +28,7 @@ def retrieve(question): return ["a", "b"]
 @traced(type="llm", name="complete")
 def complete(prompt):
     current_span().log(metadata={"model": "m1"}, metrics={"tokens": 12, "odd": "x"})
+    current_span().log(input=None, metadata=None, metrics={"prompt_cached_tokens": 0})
     return prompt.upper()
 
 @traced
@@ -84,7 +85,11 @@ def test_what_the_sdk_traces_is_below_the_row_of_the_test(suite: Suite) -> None:
     assert row["metadata"]["deep"] is True
     complete = kept(row)[-1]
     assert (complete["input"], complete["output"]) == ({"prompt": "rome"}, "ROME")
-    assert complete["metrics"].keys() == {"start", "end", "tokens"}
+    assert complete["metrics"].keys() - {"start", "end"} == {
+        "tokens",
+        "prompt_cached_tokens",
+    }
+    assert row["metadata"]["pytest"]["spent"] == {"tokens": 12}
     assert complete["metadata"] == {"model": "m1", "metrics": {"odd": "x"}}
     assert complete["span_attributes"]["type"] == "llm"
     row = ran.row("test_gathered")

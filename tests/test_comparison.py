@@ -92,12 +92,16 @@ def test_a_score_that_got_lost_is_told_everywhere(suite: Suite) -> None:
     assert counts == [(18, 2, 2), (20, 0, 0), (20, 0, 0)]
 
 
+@pytest.mark.parametrize("now", [1, 0.5])
 def test_a_score_that_many_tests_could_not_measure_is_not_measurable(
-    suite: Suite,
+    suite: Suite, now: float
 ) -> None:
-    """A judge that answers nothing is not one that finds nothing."""
+    """A judge that answers nothing is not one that finds nothing.
+
+    Whatever it said where it answered.
+    """
     suite.write(test_a=written(*[1] * 20)).run()
-    ran = suite.write(test_a=written(*[1] * 17, None, None, None)).run(
+    ran = suite.write(test_a=written(*[now] * 17, None, None, None)).run(
         "--braintrust-markdown=own.md", "--braintrust-fail-on-regression"
     )
     assert ran.status == 1

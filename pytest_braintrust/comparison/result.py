@@ -187,6 +187,11 @@ class RunComparison:
         return [each for each in self.measures if each.kind == "metric"]
 
     @property
+    def moved(self) -> Sequence[Measure]:
+        """The scores that changed, without those that too many could not measure."""
+        return [e for e in self.scores if e.moved and not e.why_unmeasurable]
+
+    @property
     def known(self) -> set[str]:
         """The scores and metrics that the baseline has."""
         both = (each.name for each in self.measures)
@@ -206,7 +211,7 @@ class RunComparison:
             return "better"
         if "no evidence" not in verdicts:
             return "not measurable"
-        return "no evidence" if self.changes else "same"
+        return "no evidence" if self.moved else "same"
 
     @property
     def drifted(self) -> bool:

@@ -53,7 +53,7 @@ def _text(comparison: RunComparison) -> str:
 
 
 def _unproven(comparison: RunComparison) -> str:
-    moved = [e for e in comparison.scores if e.moved and not e.why_unmeasurable]
+    moved = comparison.moved
     few = [f"{e.numbers.tests} with {e.name}" for e in moved if e.too_few]
     if len(few) == len(moved):
         return f"too few tests to tell: {names_of(few)}"

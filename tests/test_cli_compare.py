@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from conftest import Command, Suite
 from made_runs import Told, scored, store_run
 from test_comparison import written
 
+from pytest_braintrust.outcomes import Outcome
 from pytest_braintrust.reports import sides
 from pytest_braintrust.reports.lines import width_of
 from pytest_braintrust.store import writing
@@ -295,6 +297,43 @@ def test_history_leaves_out_whole_scores_where_there_is_no_room(
     left = f"not shown: {', '.join(others[shown:])}; --score NAME draws one"
     assert left in " ".join(said.split())
     assert columns is None or max(map(width_of, lines)) <= columns
+
+
+def test_history_names_the_tests_that_passed_and_failed(
+    store: Store, command: Command
+) -> None:
+    """Once each trial; from where their source changed on, and only as far as asked."""
+    fell = [Told("sure"), Told("edited", outcome="failed"), Told("never", {}, "failed")]
+    store_run(store, [*fell, Told("shaky", outcome="failed")])
+    ended: list[Outcome] = ["passed", "failed", "errored", "skipped", "xfailed"]
+    for outcome in ended:
+        now = [Told("shaky", outcome=outcome), Told("shaky", outcome="passed")]
+        edited = Told("edited", source="other")
+        store_run(store, [Told("sure"), Told("never", {}, "failed"), edited, *now])
+    said = command("history", "--flaky").out.splitlines()
+    assert said == [
+        "1 test both passed and failed in the last 6 runs of project p",
+        "PASSED   RATE  95 % INTERVAL  RUNS  TEST",
+        "6 of 8  0.750  0.409 … 0.929     6  test_it.py::shaky",
+    ]
+    (told,) = json.loads(command("history", "--flaky", "--json").out)
+    assert told == {
+        "test": "test_it.py::shaky",
+        "source": "s",
+        "runs": 6,
+        "passed": 6,
+        "failed": 2,
+        "rate": 0.75,
+        "interval": [pytest.approx(0.409, abs=1e-3), pytest.approx(0.929, abs=1e-3)],
+    }
+    last = command("history", "--flaky", "--limit", "1").out
+    assert last == "no test both passed and failed in the last run of project p\n"
+    assert command("history", "--flaky", "--json", "--test", "sure").out == "[]\n"
+    none = command("history", "--flaky", "--test", "sure").out
+    assert "no test with sure in the node id both passed and failed" in none
+    wrong = command("history", "--flaky", "--score", "exact")
+    assert (wrong.status, "leave out --score" in wrong.err) == (2, True)
+    assert "no runs of project q" in command("history", "--flaky", "--project", "q").out
 
 
 def test_history_of_nothing(store: Store, command: Command) -> None:

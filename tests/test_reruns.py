@@ -283,6 +283,19 @@ def test_what_earlier_attempts_spent_was_spent(
     assert shown["experiment"]["totals"] == told["totals"]
 
 
+def test_a_test_that_passes_only_when_rerun_is_flaky(
+    suite: Suite, plugin_args: list[str]
+) -> None:
+    """Its attempts count, those of tests that pass at once or never do not."""
+    suite.with_plugins(RERUNFAILURES).write(conftest=COUNTING, test_flaky=FLAKY)
+    suite.run("--reruns=2", *plugin_args)
+    told = json.loads(suite.cli("history", "--flaky", "--json").out)
+    assert [(each["test"], each["passed"], each["failed"]) for each in told] == [
+        ("test_flaky.py::test_rows", 1, 2),
+        ("test_flaky.py::test_third_time", 1, 2),
+    ]
+
+
 SPENT_AND_DIED = """\
 import os, time, pytest
 

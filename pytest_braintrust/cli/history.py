@@ -23,6 +23,7 @@ from pytest_braintrust.cli.common import (
     day,
     opened_store,
 )
+from pytest_braintrust.cli.flaky import print_flaky
 from pytest_braintrust.cli.output import (
     Column,
     as_json,
@@ -45,6 +46,7 @@ _EXAMPLES = """\
   pytest-braintrust history                     the last 20 runs, the first score drawn
   pytest-braintrust history --score duration    another score, or a metric
   pytest-braintrust history --test 'test_capital[Spain]'    of one test, or of some
+  pytest-braintrust history --flaky             the tests that passed and failed
   pytest-braintrust history --branch main --limit 0 --json
 """
 #: Columns of the chart.
@@ -86,16 +88,28 @@ def add_to(commands: Commands) -> None:
         metavar="NODEID",
         help="only of the test with this node id, or of all that have it as a part",
     )
+    parser.add_argument(
+        "--flaky",
+        action="store_true",
+        help="how often each test passed that both passed and failed in these runs, "
+        "while its source was what it is",
+    )
     add_choosing_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the runs."""
+    """Print the runs, or the tests that passed in some of them."""
+    if given.flaky and given.score:
+        msg = "--flaky tells what passed and what failed: leave out --score"
+        raise NamingError(msg)
     with opened_store(given) as store:
         found = chosen(store, given)
         # Means of different suites in one chart would say nothing.
         found = [each for each in found if each.project == found[0].project]
         shown = within_limit(found, given)
+        if given.flaky and shown:
+            print_flaky(store, shown, given.test or "", for_programs=given.json)
+            return 0
         points = [
             _Point(each, measure(store, each, given.test or ""))
             for each in reversed(shown)

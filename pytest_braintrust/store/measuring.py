@@ -6,12 +6,13 @@ of each in memory.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from itertools import starmap
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pytest_braintrust.events import EARLIER
+from pytest_braintrust.events import ATTEMPTS, EARLIER
 from pytest_braintrust.jsonable import decoded_start
 from pytest_braintrust.store.connection import Store
 
@@ -22,6 +23,10 @@ _ORDERED = """
 FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
 """
 
+_ENDED = f"""
+SELECT nodeid, source, outcome, CASE WHEN instr(event, '"{ATTEMPTS}":') THEN event END
+FROM rows WHERE experiment = ? AND part = '' AND instr(nodeid, ?)
+"""  # noqa: S608
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -54,6 +59,42 @@ class Measured(NamedTuple):
     def errored(self) -> bool:
         """Whether the infrastructure failed, so that nothing was measured."""
         return self.outcome == "errored"
+
+
+class Ended(NamedTuple):
+    """How a test's own row says that it ended.
+
+    Attributes:
+        nodeid: The test, without trial.
+        source: A hash of the test's source, or None where it has none.
+        outcome: One of `outcomes.OUTCOMES`.
+        facts: What the plugin knows of it, where it was tried before.
+    """
+
+    nodeid: str
+    source: str | None
+    outcome: str
+    facts: Mapping[str, Any]
+
+
+def ended(store: Store, number: int, among: str = "") -> Iterator[Ended]:
+    """How the tests of an experiment ended, in no order.
+
+    Args:
+        store: Where they are.
+        number: The experiment's.
+        among: What is in the node id of the tests that are meant; all have "" in it.
+    """
+    # Few have been tried before: other events are not read into Python.
+    for nodeid, source, outcome, event in store.query(_ENDED, (number, among)):
+        yield Ended(nodeid, source, outcome, _facts(event) if event else {})
+
+
+def _facts(event: str) -> Mapping[str, Any]:
+    told: dict[str, Any] = json.loads(event)
+    metadata = told.get("metadata")
+    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def node_ids(store: Store, number: int) -> set[str]:

@@ -215,10 +215,11 @@ def of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def nested(event: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The spans of a row, each below what it is a part of, and how deep it lies there."""
-    below: dict[object, list[dict[str, Any]]] = defaultdict(list)
+    below: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for each in of(event):
         below[each["span_parents"][0]].append(each)
-    waiting = [(0, each) for each in reversed(below.pop(event.get("span_id"), []))]
+    root = str(event.get("span_id"))
+    waiting = [(0, each) for each in reversed(below.pop(root, []))]
     while waiting:
         depth, each = waiting.pop()
         yield depth, each

@@ -16,6 +16,7 @@ from made_runs import Told, scored, store_run
 from pages import Page, cells, read
 from test_comparison import written
 
+from pytest_braintrust.reports.page.changes import Work, beside
 from pytest_braintrust.reports.page.listing import CONTENT, LISTED
 from pytest_braintrust.store.connection import Store
 
@@ -285,6 +286,40 @@ def test_it(bt_score):
     assert said["spans"].endswith("… more steps in the store")
     rows = page.test("test_it").one("table", class_="diff").all("tr")
     assert [each.text for each in rows] == ["thennow"] * 501
+
+
+def test_tests_of_one_run_alone_are_named(suite: Suite) -> None:
+    """Those that are new, and those that are gone; a renamed one keeps its output."""
+    module = """\
+def test_kept(bt_score): bt_score(scores={{"exact": 1}})
+def test_{0}(bt_score): bt_score(input="same", output="{0}", scores={{"exact": {1}}})
+def test_{2}(bt_score): bt_score(scores={{"exact": 1}})
+"""
+    suite.write(test_a=module.format("before", 1, "gone")).run()
+    suite.write(test_a=module.format("after", 0, "new")).run(HTML)
+    page = read(suite.folder / "run.html")
+    changed = [e for e in page.root.all("details") if e.all("li")]
+    assert [each.one("summary").text for each in changed] == [
+        "1 test new",
+        "1 test gone or not run",
+    ]
+    assert [e.text for each in changed for e in each.all("code")] == [
+        "test_a.py::test_new",
+        "test_a.py::test_gone",
+    ]
+    renamed = page.test("test_after")
+    assert cells(renamed) == ["✓ passed", "1 → 0 ▼", "1"]
+    assert [each.text for each in renamed.all("del")] == ["before"]
+    assert "del" not in {each.tag for each in page.test("test_new").all()}
+
+
+def test_much_that_changed_is_compared_as_far_as_time_allows() -> None:
+    """Beyond that, lines stand one beside the other as they are."""
+    then, now = "a b c\nd e f", "a x c\nd y f"
+    marked = Page(beside(then, now, Work())).root
+    assert [each.text for each in marked.all("del")] == ["b", "e"]
+    whole = Page(beside(then, now, Work(left=5))).root
+    assert [each.text for each in whole.all("ins")] == ["a x c", "d y f"]
 
 
 def test_a_run_of_two_projects_has_both_in_its_page(suite: Suite) -> None:

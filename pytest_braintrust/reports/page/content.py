@@ -10,7 +10,7 @@ from typing import Any
 from pytest_braintrust import spans
 from pytest_braintrust.comparison.details import as_text
 from pytest_braintrust.comparison.looking import Beside, Looked
-from pytest_braintrust.reports.page.changes import beside
+from pytest_braintrust.reports.page.changes import Work, beside
 from pytest_braintrust.reports.page.markup import Safe, tag, text, together
 from pytest_braintrust.reports.scales import amount
 from pytest_braintrust.reports.steps import step
@@ -24,8 +24,8 @@ _LINE = 80
 _DEEPEST = 8
 
 
-def content(test: Looked) -> Safe:
-    """All that the page has of a test."""
+def content(test: Looked, work: Work) -> Safe:
+    """All that the page has of a test; `work` is what may still be compared."""
     trials = [json.loads(each) for each in test.events[:_TRIALS]]
     then = [json.loads(each) for each in test.events_then[:_TRIALS]]
     parts = [_numbers(test)]
@@ -34,7 +34,7 @@ def content(test: Looked) -> Safe:
             parts.append(tag("p", _trial_text(test, place), class_="trial"))
         # What has no counterpart is shown beside the first: all are of one case.
         before = then[place if place < len(then) else 0] if then else None
-        parts.append(_fields(event, before))
+        parts.append(_fields(event, before, work))
     if more := len(test.events) - len(trials):
         told = f"{a_number(more, 'more trial')} in the store, not in this page"
         parts.append(tag("p", told, class_="note"))
@@ -75,48 +75,55 @@ def _amounts(name: str, numbers: Beside) -> tuple[str, ...]:
     return tuple("-" if each is None else amount(name, each) for each in numbers)
 
 
-def _fields(event: Mapping[str, Any], then: Mapping[str, Any] | None) -> Safe:
+def _fields(
+    event: Mapping[str, Any], then: Mapping[str, Any] | None, work: Work
+) -> Safe:
     told = [
         tag("div", tag("dt", name), tag("dd", value))
-        for name, value in _told(event, then)
+        for name, value in _told(event, then, work)
     ]
     return tag("dl", *told, class_="fields")
 
 
 def _told(
-    event: Mapping[str, Any], then: Mapping[str, Any] | None
+    event: Mapping[str, Any], then: Mapping[str, Any] | None, work: Work
 ) -> Iterator[tuple[str, Safe]]:
-    facts = (event.get("metadata") or {}).get("pytest") or {}
-    asked = event.get("input")
+    metadata, asked = _mapping(event.get("metadata")), event.get("input")
     # What a test without parameters and words of its own is known by.
-    if asked is not None and asked != {"test": facts.get("nodeid")}:
+    known = {"test": _mapping(metadata.get("pytest")).get("nodeid")}
+    if asked is not None and asked != known:
         yield "input", _value(asked)
-    yield from _output(event, then)
+    yield from _output(event, then, work)
     if event.get("expected") is not None:
         yield "expected", _value(event["expected"])
     if event.get("error"):
         yield "error", _value(event["error"])
-    if tags := event.get("tags"):
+    tags = event.get("tags")
+    if tags and isinstance(tags, list):
         yield "tags", together(*(tag("span", str(each), class_="tag") for each in tags))
     # What the plugin itself knows of the test is not what the test said.
-    own = {n: v for n, v in (event.get("metadata") or {}).items() if n != "pytest"}
-    if own:
+    if own := {name: each for name, each in metadata.items() if name != "pytest"}:
         yield "metadata", _value(own)
     steps = list(islice(spans.nested(event), _STEPS + 1))
     if steps:
         yield "spans", _steps(steps)
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """What it has; nothing where a file or a server brought something else."""
+    return value if isinstance(value, dict) else {}
+
+
 def _output(
-    event: Mapping[str, Any], then: Mapping[str, Any] | None
+    event: Mapping[str, Any], then: Mapping[str, Any] | None, work: Work
 ) -> Iterator[tuple[str, Safe]]:
     now, before = as_text(event.get("output")), as_text((then or {}).get("output"))
     if then is None or before == now:
         if now is not None:
             yield ("output" if then is None else "output, as then"), _pre(now)
         return
-    kept, notes = zip(*(_cut(each or "") for each in (before, now)), strict=True)
-    yield "output", together(beside(*kept), *dict.fromkeys(filter(None, notes)))
+    (old, note), (new, other) = _cut(before or ""), _cut(now or "")
+    yield "output", together(beside(old, new, work), note or other)
 
 
 def _value(value: object) -> Safe:

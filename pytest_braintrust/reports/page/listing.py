@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_braintrust.comparison.looking import Beside, Looked, Tests, tests_of
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports.lines import plain
+from pytest_braintrust.reports.page.changes import Work
 from pytest_braintrust.reports.page.content import content
 from pytest_braintrust.reports.page.markup import Safe, opening, tag, together
 from pytest_braintrust.reports.table import MARKS
@@ -36,6 +37,7 @@ class Room:
 
     left: int = CONTENT
     tests: int = LISTED
+    work: Work = field(default_factory=Work)
 
     def has(self, piece: str) -> bool:
         """Whether it fits; what does not ends it for all that follow."""
@@ -75,7 +77,7 @@ def listing(judged: Judgement, store: Store, room: Room, number: int) -> Iterato
             break
         room.tests -= 1
         listed += 1
-        inside = content(test) if room.left else Safe("")
+        inside = content(test, room.work) if room.left else Safe("")
         inside = inside if inside and room.has(inside) else Safe("")
         said += bool(inside)
         yield _row(test, names, inside)

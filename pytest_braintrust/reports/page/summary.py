@@ -26,9 +26,12 @@ from pytest_braintrust.reports.terminal import (
 )
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.reading import StoredExperiment
+from pytest_braintrust.words import a_number
 
 _GATE_MARKS = {"passed": "✓", "failed": "✗"}
 _COMMIT = 12
+#: Tests that one run alone has, by name.
+_NAMED = 200
 
 
 def title(report: RunReport) -> str:
@@ -160,8 +163,25 @@ def _beside(judged: Judgement, comparison: RunComparison) -> Safe:
     # Amounts have a unit each, and so a picture of their own.
     rows += [_measure(e, interval.widest([e])) for e in comparison.metrics]
     lines = [_line(each) for each in compared.words(comparison, alone)]
-    changed = tag("section", tag("h2", "What changed"), tag("ul", *lines))
+    changed = tag(
+        "section",
+        tag("h2", "What changed"),
+        tag("ul", *lines),
+        _tests("new", comparison.new),
+        _tests("gone or not run", comparison.gone),
+    )
     return together(_table(names, rows), changed)
+
+
+def _tests(what: str, nodeids: Sequence[str]) -> Safe:
+    """Tests that one run alone has, to unfold."""
+    if not nodeids:
+        return Safe("")
+    told = [tag("li", tag("code", each)) for each in nodeids[:_NAMED]]
+    if (more := len(nodeids) - _NAMED) > 0:
+        told.append(tag("li", f"and {more:,} more", class_="note"))
+    head = tag("summary", f"{a_number(len(nodeids), 'test')} {what}")
+    return tag("details", head, tag("ul", *told))
 
 
 def _measure(each: Measure, reach: float) -> Safe:

@@ -319,7 +319,7 @@ def _spent_before(attempts: list[dict[str, Any]]) -> dict[str, dict[str, float]]
     for each in attempts:
         metrics = each.get("metrics")
         for name, number in _numbers(metrics if isinstance(metrics, dict) else {}):
-            if is_spent(name):
+            if is_spent(name) and abs(number) <= LARGEST_METRIC:
                 found[name] = found.get(name, 0) + number
     return {EARLIER: found} if found else {}
 

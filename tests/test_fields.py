@@ -231,6 +231,29 @@ def test_what_others_measured_beyond_all_reason_is_no_amount() -> None:
     assert amounts_of({"m": 1e200, "n": -1e200, "cost": 2}) == {"cost": 2}
 
 
+@pytest.mark.parametrize(
+    ("attempts", "earlier"),
+    [
+        ([{"metrics": {"cost": 1, "speed": 9}}, {"metrics": {"cost": 0.5}}], 1.5),
+        ([{"metrics": {"cost": 1e300}}, {"metrics": {"cost": float("nan")}}], None),
+        ([{"metrics": {"cost": "much", "tokens": None}}], None),
+        ([{"metrics": 5}, "… 3 more", {"outcome": "failed"}], None),
+        ("none of these", None),
+        (5, None),
+    ],
+)
+def test_what_is_no_amount_of_an_earlier_attempt_is_left_out(
+    attempts: object, earlier: float | None
+) -> None:
+    """A hook or a file may have anything there; only the test's own row has a sum."""
+    found = amounts_of({"cost": 2}, {"attempts": attempts})
+    spent = {} if earlier is None else {"": {"cost": earlier}}
+    assert found == {"cost": 2, **spent}
+    assert amounts_of({"cost": 2, "": 3}, {"attempts": attempts, "row": "b"}) == {
+        "cost": 2
+    }
+
+
 # Names and kinds
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import tracemalloc
 from base64 import b64encode
 from hashlib import sha256
@@ -219,6 +221,36 @@ def test_a_browser_runs_our_script_alone(suite: Suite) -> None:
     assert told == dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
     assert not page.root.all("link")
     assert not [e for e in page.root.all() if {"src", "href"} & e.attributes.keys()]
+
+
+def test_a_browser_runs_it(suite: Suite) -> None:
+    """Where there is one: the policy lets the script in, which finds all that it needs."""
+    browsers = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = next(filter(None, map(shutil.which, browsers)), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    suite.write(test_a=written(*[1] * 250)).run(HTML)
+    switches = ("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom")
+    folder = f"--user-data-dir={suite.temporary}"
+    ran = subprocess.run(
+        [browser, *switches, folder, (suite.folder / "run.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    page = Page(ran.stdout)
+    assert page.root.one("html").attributes["class"] == "js"
+    assert (
+        page.root.one("p", class_="shown").text
+        == "250 of 250 tests, the first 200 shown"
+    )
+    assert len(page.listed) == 200
+    heads = page.root.one("table", class_="listing scores-2 ready").all(
+        "th", scope="col"
+    )
+    sorting = [each.attributes.get("aria-sort") for each in heads]
+    assert sorting[:4] == ["none"] * 4
+    assert page.root.one("button", class_="more").text == "Show 50 more"
 
 
 def test_a_first_run_has_its_means(suite: Suite, plugin_args: list[str]) -> None:

@@ -702,3 +702,18 @@ def test_a_split_run_is_not_all_in_memory(store: Store) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.stderr == ""
     assert len(ran.stdout.split()) == 20
+
+
+@pytest.mark.parametrize("own_input", [True, False])
+def test_parts_may_be_the_rows_of_a_test_by_their_names(
+    store: Store, command: Command, *, own_input: bool
+) -> None:
+    """As of a test that asks each model, with or without an input of the row's own."""
+    told = [
+        Told("t", {"exact": 1.0}, part=m, metadata={"m": m}, input={"q": 1, **more})
+        for m in ("small", "large")
+        for more in [{} if own_input else {"row": m}]
+    ]
+    store_run(store, [*told, Told("t")])
+    said = command("diff", "--by", "m", "small", "large").out
+    assert "1 test in both runs\n" in said

@@ -172,8 +172,8 @@ def _parts(
     then, now = found
     if then.tests.keys().isdisjoint(now.tests):
         msg = (
-            f"no test with {then.name} was asked the same as one with {now.name}: their "
-            "inputs differ in more. Name the parameter that tells them apart"
+            f"no test with {then.name} was asked the same as one with {now.name}: they "
+            "differ in more. Name the parameter that tells them apart"
         )
         raise NamingError(msg)
     return found

@@ -97,13 +97,22 @@ def parts_of(
         told: dict[str, Any] = json.loads(event)
         for value in _values(row, event, by):
             if value in found:
-                asked = _without(told.get("input"), _name(by))
-                key = _function(row), row.part, hash_of(asked)
+                key = _key(row, told.get("input"), by, value)
                 found[value].setdefault(key, []).append(row)
     return [
         Part(by, value, {key: Test.of(tuple(rows)) for key, rows in tests.items()})
         for value, tests in found.items()
     ]
+
+
+def _key(row: Measured, asked: Json, by: str, value: str | None) -> Key:
+    rest, part = _without(asked, _name(by)), row.part
+    if part == value:
+        # A test that asks all models by itself, and calls the row of each by its name.
+        part = ""
+        if isinstance(rest, dict) and rest.get("row") == value:
+            rest = _without(rest, "row")
+    return _function(row), part, hash_of(rest)
 
 
 def _name(by: str) -> str:

@@ -194,6 +194,10 @@ def test_history_of_one_test(store: Store, command: Command) -> None:
     assert rows == [["1", "0.200"], ["1", "0.500"], ["0", "-"]]
     told = command("history", "--test", "[1]", "--json").json
     assert [each["tests"] for each in told] == [2, 2, 1]
+    # Its node id begins those of the others.
+    store_run(store, [Told(f"test_b{more}") for more in ("", "[2]", "bed")])
+    one = command("history", "--test", "test_it.py::test_b", "--json").json
+    assert [each["tests"] for each in one] == [0, 0, 0, 1]
     wrong = command("history", "--test", "test_c")
     assert wrong.status == 2
     assert "no test of these runs has test_c in its node id" in wrong.err

@@ -39,6 +39,8 @@ from pytest_braintrust.reports.lines import Line, name_of, plain, width_of
 from pytest_braintrust.reports.machine import plain_estimate
 from pytest_braintrust.reports.scales import Scale, described, scale_for
 from pytest_braintrust.statistics import Estimate
+from pytest_braintrust.store.connection import Store
+from pytest_braintrust.store.measuring import has_test
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.words import a_number
 
@@ -86,7 +88,8 @@ def add_to(commands: Commands) -> None:
         "--test",
         type=a_name,
         metavar="NODEID",
-        help="only of the test with this node id, or of all that have it as a part",
+        help="only of the test with this node id; where none has it, of all that have "
+        "it as a part",
     )
     parser.add_argument(
         "--flaky",
@@ -110,10 +113,7 @@ def run(given: argparse.Namespace) -> int:
         if given.flaky and shown:
             print_flaky(store, shown, given.test or "", for_programs=given.json)
             return 0
-        points = [
-            _Point(each, measure(store, each, given.test or ""))
-            for each in reversed(shown)
-        ]
+        points = _points(store, shown, given.test or "")
     _refuse_unknown(points, given.test)
     if given.json:
         print(as_json([_plain(each) for each in points]))
@@ -135,6 +135,15 @@ def run(given: argparse.Namespace) -> int:
         show([Line(f"not shown: {told}; --score NAME draws one")])
     say_older(len(found) - len(shown))
     return 0
+
+
+def _points(store: Store, shown: Sequence[StoredExperiment], test: str) -> list[_Point]:
+    # A node id may be the beginning of others: where it is that of a test, this is meant.
+    whole = bool(test) and any(has_test(store, each.number, test) for each in shown)
+    return [
+        _Point(each, measure(store, each, test, whole=whole))
+        for each in reversed(shown)
+    ]
 
 
 def _refuse_unknown(points: Sequence[_Point], test: str | None) -> None:

@@ -158,6 +158,7 @@ def measure(
     experiment: StoredExperiment,
     among: str = "",
     *,
+    whole: bool = False,
     each: Callable[[Test], object] = lambda test: None,
 ) -> RunMeasures:
     """Read what an experiment measured.
@@ -166,13 +167,16 @@ def measure(
         store: Where it is.
         experiment: Which it is.
         among: What is in the node id of the tests that are meant; all have "" in it.
+        whole: Whether it has to be all of the node id.
         each: Called with each of them, on the way.
 
     Raises:
         StoreError: the store could not be read.
     """
     seen = Measuring()
-    for test in grouped(measuring.measured(store, experiment.number, among)):
+    for test in grouped(
+        measuring.measured(store, experiment.number, among, whole=whole)
+    ):
         seen.add(test)
         each(test)
     return seen.result()

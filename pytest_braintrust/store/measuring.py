@@ -20,7 +20,9 @@ from pytest_braintrust.store.connection import Store
 _COLUMNS = """nodeid, part, outcome, input_hash, source,
     '[' || scores || ',' || metrics || ']' AS numbers"""
 _ORDERED = """
-FROM rows WHERE experiment = ? AND instr(nodeid, ?) ORDER BY nodeid, part, position
+FROM rows WHERE experiment = :number
+    AND (nodeid = :among OR NOT :whole AND instr(nodeid, :among))
+ORDER BY nodeid, part, position
 """
 
 _ENDED = f"""
@@ -103,22 +105,32 @@ def node_ids(store: Store, number: int) -> set[str]:
     return {nodeid for (nodeid,) in found}
 
 
-def measured(store: Store, number: int, among: str = "") -> Iterator[Measured]:
+def has_test(store: Store, number: int, nodeid: str) -> bool:
+    """Whether a test of an experiment has that node id, and not as a part of it."""
+    sql = "SELECT 1 FROM rows WHERE experiment = ? AND nodeid = ? LIMIT 1"
+    return store.one(sql, (number, nodeid)) is not None
+
+
+def measured(
+    store: Store, number: int, among: str = "", *, whole: bool = False
+) -> Iterator[Measured]:
     """The rows of an experiment, ordered by test and row name.
 
     Args:
         store: Where they are.
         number: The experiment's.
         among: What is in the node id of the tests that are meant; all have "" in it.
+        whole: Whether it has to be all of the node id.
     """
-    found = store.query(f"SELECT {_COLUMNS} {_ORDERED}", (number, among))
-    return starmap(_measured, found)
+    meant = {"number": number, "among": among, "whole": whole}
+    return starmap(_measured, store.query(f"SELECT {_COLUMNS} {_ORDERED}", meant))
 
 
 def with_events(store: Store, number: int) -> Iterator[tuple[Measured, str]]:
     """The rows of an experiment in the same order, each with its event as JSON."""
     # One by one: to sort them, SQLite would hold the events of all rows in memory.
-    for (position,) in store.query(f"SELECT position {_ORDERED}", (number, "")):
+    meant = {"number": number, "among": "", "whole": False}
+    for (position,) in store.query(f"SELECT position {_ORDERED}", meant):
         found = at(store, position)
         if found is not None:
             yield found

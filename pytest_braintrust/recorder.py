@@ -126,8 +126,8 @@ class Recording:
 
     @property
     def said_anything(self) -> bool:
-        """Whether the test logged a word or opened a row in this attempt."""
-        return bool(self.said) or bool(self.parts)
+        """Whether the test logged a word, opened a row or traced in this attempt."""
+        return bool(self.said or self.parts or self.spans)
 
     def begin(self, at: float) -> None:
         """Start the first attempt, or set the one before aside as an attempt."""

@@ -619,3 +619,19 @@ def test_what_a_test_opens_in_an_experiment_of_its_own_is_there(suite: Suite) ->
     ]
     (case,) = names(kept(ran.row("test_eval")), ran.row("test_eval"))
     assert case == ("eval", [("task", [("complete", [])]), ("exact", [])])
+
+
+INTERRUPTED = """\
+def test_agent(bt_score):
+    with bt_score.span("plan", output="a plan"): pass
+    with bt_score.span("act"): raise KeyboardInterrupt
+"""
+
+
+def test_what_was_traced_before_an_interrupt_is_kept(suite: Suite) -> None:
+    """Also of a test that has said nothing else yet, as those of agents."""
+    ran = suite.write(test_it=INTERRUPTED).run()
+    assert ran.status == pytest.ExitCode.INTERRUPTED
+    row = ran.row("test_agent")
+    assert names(kept(row), row) == [("plan", []), ("act", [])]
+    assert row["metadata"]["pytest"]["outcome"] == "errored"

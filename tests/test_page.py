@@ -380,6 +380,14 @@ def test_a_run_without_rows_says_so(suite: Suite) -> None:
     assert not page.listed
 
 
+def test_what_went_wrong_with_rows_is_told(suite: Suite) -> None:
+    """As the terminal tells it."""
+    hook = "def pytest_braintrust_row(row): raise KeyError('lost')\n"
+    suite.write(test_a=written(1), conftest=hook).run(HTML)
+    body = read(suite.folder / "run.html").root.one("body").text
+    assert "the hook pytest_braintrust_row raised KeyError" in body
+
+
 def test_the_page_leads_to_braintrust(suite: Suite, server: FakeBraintrust) -> None:
     """To the experiment and to its baseline, where their rows are there."""
     suite.sends_to(server)
@@ -431,6 +439,10 @@ def test_a_stored_run_has_the_same_page(suite: Suite) -> None:
     page = Page(printed.out)
     assert page.measure("exact")["verdict"] == "no evidence"
     assert "tuesday (by name)" in page.root.one("body").text
+    suite.cli("export", "monday", "-o", "base.jsonl")
+    assert suite.cli("report", "--baseline=base.jsonl", "-o", "run.html").status == 0
+    page = read(suite.folder / "run.html")
+    assert "monday (from a file)" in page.root.one("body").text
 
 
 def test_a_page_goes_where_it_can(command: Command, store: Store) -> None:
@@ -444,6 +456,55 @@ def test_a_page_goes_where_it_can(command: Command, store: Store) -> None:
     assert said.json == {"id": made.id, "rows": 2, "file": "run.html"}
     assert command(*at, "-o", "-", "--json").status == 2
     assert command(*at).status == 2
+
+
+def page_of(command: Command, store: Store) -> Page:
+    """The page of the last run of a store."""
+    at = ("--store", str(store.directory))
+    assert command("report", *at, "-o", "run.html").status == 0
+    return read(Path("run.html"))
+
+
+def test_a_page_tells_what_the_run_is_of(command: Command, store: Store) -> None:
+    """Commit, branch, when, what it declares; no time where it has none that is one."""
+    info = {"commit": "ab" * 20, "branch": "main", "dirty": True}
+    told = scored("exact", [1, 0])
+    made = store_run(store, told, repo_info=info, metadata={"model": {"name": "m"}})
+    facts = page_of(command, store).root.one("dl", class_="facts")
+    found = {each.one("dt").text: each.one("dd").text for each in facts.all("div")}
+    assert found["commit"] == "abababababab on main, with changes"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", found["when"])
+    assert found["model"] == '{"name": "m"}'
+    with store.transaction() as connection:
+        sql = "UPDATE experiments SET created_at = 1e300 WHERE id = ?"
+        connection.execute(sql, (made.id,))
+    facts = page_of(command, store).root.one("dl", class_="facts")
+    assert "when" not in {each.text for each in facts.all("dt")}
+
+
+def test_what_one_run_alone_has_is_said(command: Command, store: Store) -> None:
+    """Scores, lines of an output, more tests than anybody reads the names of."""
+    old = [Told("test_it", {"exact": 1, "tone": 1}, output="one\ntwo\nthree")]
+    base = store_run(store, old, name="then")
+    new = [Told("test_it", {"exact": 1, "grade": 0}, output="two\nthree\nfour")]
+    store_run(store, [*new, *scored("exact", [1] * 250)], name="now", base=base.id)
+    page = page_of(command, store)
+    grade = page.measure("grade")
+    assert (grade["verdict"], grade["then"], grade["now"]) == ("new", "", "0.000")
+    row = page.test("test_it")
+    assert cells(row) == ["✓ passed", "1", "0", "1"]
+    numbers = row.one("table", class_="numbers").one("tbody").all("tr")
+    told = {e.one("th").text: [td.text for td in e.all("td")] for e in numbers}
+    assert (told["tone"], told["grade"]) == (["1", "-"], ["-", "0"])
+    diff = row.one("table", class_="diff").one("tbody").all("tr")
+    assert [[td.text for td in each.all("td")] for each in diff] == [
+        ["one", ""],
+        ["two"],
+        ["three"],
+        ["", "four"],
+    ]
+    assert "250 tests new" in page.root.one("body").text
+    assert "and 50 more" in page.root.one("body").text
 
 
 def test_a_large_run_has_a_page_of_bounded_size(

@@ -81,12 +81,14 @@ def run(given: argparse.Namespace) -> int:
         base = baseline.of_stored(store, found, asked, root=root, folder=here())
         why = "" if base else baseline.why_none(root, asked)
         how = Asked(asked, NONE, frozenset(given.higher_is_better))
-        judged = judging.judgement(store, found, base, how, why_none=why)
-        report = stored_report(store, found, judged)
-        if printed:
-            _print(report, store)
-            return 0
-        _write(report, store, given.output)
+        # The numbers are those of the rows, also of a run that goes on.
+        with store.snapshot():
+            judged = judging.judgement(store, found, base, how, why_none=why)
+            report = stored_report(store, found, judged)
+            if printed:
+                _print(report, store)
+                return 0
+            _write(report, store, given.output)
     told = {"id": found.id, "rows": report.recorded, "file": str(given.output)}
     if given.json:
         print(as_json(told))

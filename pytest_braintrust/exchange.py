@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from pytest_braintrust import __version__
+from pytest_braintrust import __version__, paths
 from pytest_braintrust.datasets.rows import decoded
 from pytest_braintrust.decoding import (
     VERSION,
@@ -107,14 +107,9 @@ def export_file(store: Store, experiment: StoredExperiment, path: Path) -> int:
         ExchangeError: it could not be written.
         StoreError: the store could not be read.
     """
-    beside = path.with_name(f".{path.name}.part")
     try:
-        try:
-            with beside.open("wb") as file:
-                count = export_experiment(store, experiment, file)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with paths.replacing(path) as there, there.open("wb") as file:
+            count = export_experiment(store, experiment, file)
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror or error}"
         raise ExchangeError(msg) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,3 +24,23 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """The same of a folder."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Say where to write what takes the place of a file, once it is whole.
+
+    A pipe or a device, such as /dev/stdout, is written itself: with a file in its place
+    it would be gone, for everybody.
+    """
+    if os.path.exists(path) and not is_file(path):  # noqa: PTH110
+        yield path
+        return
+    # What a link leads to: the link stays.
+    path = Path(os.path.realpath(path))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

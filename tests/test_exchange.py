@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,25 @@ def test_what_is_exported_is_what_comes_in(
     second = tmp_path / "second.jsonl"
     export_file(there, imported.experiment, second)
     assert second.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no such files")
+def test_what_is_no_file_is_written_and_not_replaced(
+    here: Store, tmp_path: Path
+) -> None:
+    """As /dev/stdout, which would be gone for all; a link goes on leading to its file."""
+    known = add(here, "main-1", of=rows(2))
+    whole, link, pipe = (tmp_path / name for name in ("whole", "link", "pipe"))
+    link.symlink_to(whole)
+    export_file(here, known, link)
+    assert link.is_symlink()
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    export_file(here, known, pipe)
+    assert pipe.is_fifo()
+    assert os.read(reader, 1_000_000) == whole.read_bytes()
+    os.close(reader)
+    assert sorted(tmp_path.glob("*.part")) == []
 
 
 def test_a_file_has_a_line_of_facts_and_then_events(

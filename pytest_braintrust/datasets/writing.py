@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from pytest_braintrust import paths
 from pytest_braintrust.datasets.files import is_file
 from pytest_braintrust.datasets.rows import FIELDS
 from pytest_braintrust.errors import DatasetError
@@ -57,13 +57,11 @@ def check_name(path: Path) -> None:
 
 @contextmanager
 def _renamed_when_whole(path: Path) -> Iterator[TextIO]:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        paths.replacing(path) as there,
+        there.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
 
 
 def _write_lines(file: TextIO, found: Iterable[Mapping[str, Any]]) -> int:

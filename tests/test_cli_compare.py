@@ -335,6 +335,11 @@ def test_history_names_the_tests_that_passed_and_failed(
     assert command("history", "--flaky", "--json", "--test", "sure").out == "[]\n"
     none = command("history", "--flaky", "--test", "sure").out
     assert "no test with sure in the node id both passed and failed" in none
+    store_run(store, [Told("shaky[1]", outcome=each) for each in ended])
+    two = command("history", "--flaky", "--test", "shaky").out
+    assert two.startswith("2 tests with shaky in the node id both passed and failed")
+    whole = command("history", "--flaky", "--test", "test_it.py::shaky", "--json").out
+    assert [each["test"] for each in json.loads(whole)] == ["test_it.py::shaky"]
     wrong = command("history", "--flaky", "--score", "exact")
     assert (wrong.status, "leave out --score" in wrong.err) == (2, True)
     assert "no runs of project q" in command("history", "--flaky", "--project", "q").out

@@ -54,7 +54,8 @@ def flaky(
     Args:
         store: Where the runs are.
         experiments: The runs, the newest first.
-        among: What is in the node id of the tests that are meant; all have "" in it.
+        among: The node id of the test that is meant; where none has it, what is in
+            the node id of those that are. All have "" in it.
 
     Raises:
         StoreError: the store could not be read.
@@ -70,7 +71,8 @@ def flaky(
                 test.failed += failed
                 test.runs += row.nodeid not in told
                 told.add(row.nodeid)
-    both = [each for each in found.values() if each.passed and each.failed]
+    meant = [found[among]] if among in found else found.values()
+    both = [each for each in meant if each.passed and each.failed]
     return sorted(both, key=lambda each: (each.rate, each.nodeid))
 
 

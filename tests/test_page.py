@@ -314,6 +314,10 @@ def test_it(bt_score):
         said["input"]
         == "i" * 20_000 + "… cut here: 10,000 more characters in the store"
     )
+    assert page.test("test_it").one("pre").attributes == {
+        "class": "tall",
+        "tabindex": "0",
+    }
     assert said["spans"].count("step: ") == 100
     assert said["spans"].endswith("… more steps in the store")
     rows = page.test("test_it").one("table", class_="diff").all("tr")

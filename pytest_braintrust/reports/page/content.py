@@ -20,6 +20,8 @@ from pytest_braintrust.words import a_number
 _LONGEST, _TRIALS, _STEPS = 20_000, 10, 100
 #: Values up to that stand on one line.
 _LINE = 80
+#: Texts from there on have a window of their own.
+_TALL = 20 * _LINE
 #: Steps that are nested deeper stand as deep as that.
 _DEEPEST = 8
 
@@ -54,7 +56,7 @@ def _numbers(test: Looked) -> Safe:
     if not scores and not metrics:
         return Safe("")
     compared = test.then is not None
-    names = ("", *(("then", "now") if compared else ("now",)))
+    names = ("measure", *(("then", "now") if compared else ("now",)))
     head = tag("tr", *(tag("th", each, scope="col") for each in names))
     rows = (
         tag(
@@ -136,7 +138,10 @@ def _value(value: object) -> Safe:
 
 def _pre(told: str) -> Safe:
     kept, note = _cut(told)
-    return together(tag("pre", kept), note)
+    if max(kept.count("\n") * _LINE, len(kept)) < _TALL:
+        return together(tag("pre", kept), note)
+    # It scrolls by itself, which a keyboard can do where it has the focus.
+    return together(tag("pre", kept, class_="tall", tabindex=0), note)
 
 
 def _cut(told: str) -> tuple[str, Safe]:

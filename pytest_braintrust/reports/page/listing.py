@@ -64,7 +64,8 @@ def listing(judged: Judgement, store: Store, room: Room, number: int) -> Iterato
     yield opening("section", class_="tests", aria_labelledby=f"tests-{number}")
     yield tag("h2", "Tests", id=f"tests-{number}")
     yield _filters(tests, names, number)
-    yield opening("div", class_="scroll", role="region", aria_label="Tests", tabindex=0)
+    label = "Table of tests"
+    yield opening("div", class_="scroll", role="region", aria_label=label, tabindex=0)
     columns = min(len(names), _COLUMNS)
     yield opening("table", class_=f"listing scores-{columns}")
     told = "What got worse, failed or errored stands first."

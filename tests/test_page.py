@@ -439,6 +439,7 @@ def test_a_stored_run_has_the_same_page(suite: Suite) -> None:
     assert again.measure("exact") == first.measure("exact")
     assert again.names == first.names
     assert "monday (its baseline then)" in again.root.one("body").text
+    assert suite.cli("report", "-o", "/dev/stdout").out.startswith("<!DOCTYPE html>")
     printed = suite.cli("report", "--baseline=tuesday", "-o", "-")
     page = Page(printed.out)
     assert page.measure("exact")["verdict"] == "no evidence"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from pytest_braintrust import paths
 from pytest_braintrust.reports.page import frame, summary
 from pytest_braintrust.reports.page.listing import Room, listing
 from pytest_braintrust.reports.page.markup import Safe
@@ -23,13 +24,11 @@ def write_file(report: RunReport, store: Store, path: Path) -> None:
         OSError: it could not be written.
         StoreError: the store could not be read.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("w", encoding=ENCODING, errors=ERRORS, newline="\n") as file:
-            write(report, store, file)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        paths.replacing(path) as there,
+        there.open("w", encoding=ENCODING, errors=ERRORS, newline="\n") as file,
+    ):
+        write(report, store, file)
 
 
 def write(report: RunReport, store: Store, file: TextIO) -> None:

@@ -24,7 +24,7 @@ from pytest_braintrust.fields import NOTHING, Fields
 from pytest_braintrust.jsonable import Json, plain_text
 from pytest_braintrust.outcomes import UNMEASURED, Outcome, Report, outcome_of
 from pytest_braintrust.processes import CURRENT
-from pytest_braintrust.spans import TracedSpan
+from pytest_braintrust.spans import LeftOut, TracedSpan
 
 #: Error texts of earlier attempts are kept to this many characters.
 _ATTEMPT_ERROR_CHARACTERS = 4_000
@@ -79,9 +79,9 @@ class Recording:
     ids: Ids = field(default_factory=Ids)
     said: Fields = field(default_factory=lambda: NOTHING)
     parts: tuple[Part, ...] = ()
-    #: What was traced in this attempt, and how much more than is kept.
+    #: What was traced in this attempt, and what more than is kept, by the row's span.
     spans: list[TracedSpan] = field(default_factory=list)
-    spans_left_out: int = 0
+    spans_left_out: dict[str, LeftOut] = field(default_factory=dict)
     phases: dict[str, PhaseReport] = field(default_factory=dict)
     attempts: tuple[dict[str, Json], ...] = ()
     #: What failed in subtests: pytest fails the test for it, and does not raise.
@@ -137,7 +137,7 @@ class Recording:
                 self.said, self.raised, self.end = NOTHING, None, None
                 self._earlier = {part.name: part.ids for part in self.parts}
                 self.parts = self.failed_inside = ()
-                self.spans, self.spans_left_out, self._span_bytes = [], 0, 0
+                self.spans, self.spans_left_out, self._span_bytes = [], {}, 0
                 self.phases.clear()
             self.started, self.ended, self.told = True, False, None
             # pytest-forked runs the whole test in a process of its own.
@@ -220,13 +220,18 @@ class Recording:
                 self._span_bytes = spans.held(span.said, self._span_bytes)
                 self.spans.append(span)
             else:
-                self.spans_left_out += 1
+                left_out = self.spans_left_out.setdefault(span.root, LeftOut())
+                span.left_out, left_out.count = True, left_out.count + 1
+                left_out.add(span, span.said)
             self._changed()
 
     def log_span(self, span: TracedSpan, said: Fields) -> None:
         """Merge what one call said of a step."""
         with self.lock:
-            self._span_bytes = spans.held(said, self._span_bytes)
+            if not span.left_out:
+                self._span_bytes = spans.held(said, self._span_bytes)
+            elif span.root in self.spans_left_out:
+                self.spans_left_out[span.root].add(span, said, span.said)
             span.said.merge(said)
             self._changed()
 
@@ -341,7 +346,8 @@ class Recording:
 
     def _traced(self, root: str) -> dict[str, Json]:
         found = [each for each in self.spans if each.root == root]
-        return spans.facts(found, self.spans_left_out) if found else {}
+        left_out = self.spans_left_out.get(root)
+        return spans.facts(found, left_out) if found or left_out else {}
 
     def _failure_text(self) -> str | None:
         texts = [
@@ -373,7 +379,8 @@ class Recording:
 
     def _amounts(self, row: Recording | Part) -> dict[str, Any]:
         traced = [each for each in self.spans if each.root == row.ids.span]
-        facts = {events.SPENT: spans.spent(traced)}
+        left_out = self.spans_left_out.get(row.ids.span)
+        facts = {events.SPENT: spans.spent(traced, left_out)}
         told: dict[str, Any] = {}
         if row.end is not None:
             seconds = events.seconds_text(max(0.0, row.end - row.start))

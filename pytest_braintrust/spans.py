@@ -82,6 +82,10 @@ class TracedSpan:
     start: float = field(default_factory=now)
     end: float | None = None
     ids: Ids = field(default_factory=Ids)
+    #: Whether it began within a call of a model, which is what it costs.
+    in_model: bool = False
+    #: Whether it is one too many to be kept.
+    left_out: bool = False
 
     @property
     def is_model(self) -> bool:
@@ -116,30 +120,56 @@ class TracedSpan:
         }
 
 
-def facts(spans: Iterable[TracedSpan], left_out: int) -> dict[str, Json]:
+@dataclass(slots=True)
+class LeftOut:
+    """What is kept of the spans of a row that are too many."""
+
+    count: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def add(self, span: TracedSpan, said: Fields, before: Fields | None = None) -> None:
+        """Count what a span says that it cost.
+
+        Args:
+            span: The span.
+            said: What is said of it now.
+            before: What was said of it before.
+        """
+        if not span.is_model or span.in_model:
+            return
+        known = before.metrics if before else {}
+        for name, value in said.metrics.items():
+            if is_spent(name):
+                more = value - known.get(name, 0)
+                self.spent[name] = self.spent.get(name, 0) + more
+
+
+def facts(
+    spans: Iterable[TracedSpan], left_out: LeftOut | None = None
+) -> dict[str, Json]:
     """What the facts of a row tell of its spans, cut to size.
 
     Args:
         spans: Those of the row.
-        left_out: How many more the test had.
+        left_out: What more it had.
     """
     spans = list(spans)
     events = [each.event for each in spans]
     if len(dumps(list[Json](events))) > MAX_BYTES:
         share = MAX_BYTES // len(events) - _FRAME
         events = [_fitted(each, share) for each in events]
-    told: dict[str, Json] = {SPANS: list[Json](events)}
-    if left_out:
-        told[SPANS_LEFT_OUT] = left_out
-    if paid := spent(spans):
+    told: dict[str, Json] = {SPANS: list[Json](events)} if events else {}
+    if left_out is not None:
+        told[SPANS_LEFT_OUT] = left_out.count
+    if paid := spent(spans, left_out):
         told[SPENT] = paid
     return told
 
 
-def spent(spans: Sequence[TracedSpan]) -> dict[str, Json]:
+def spent(spans: Sequence[TracedSpan], left_out: LeftOut | None) -> dict[str, Json]:
     """The costs and tokens of all calls of models; a call within one is a part of it."""
     by_id = {each.ids.span: each for each in spans}
-    total: dict[str, float] = {}
+    total = dict(left_out.spent) if left_out else {}
     for each in spans:
         within = by_id.get(each.parent)
         while within is not None and not within.is_model:

@@ -363,7 +363,7 @@ def steps(count: int, text: str) -> Iterator[spans.TracedSpan]:
 )
 def test_the_spans_of_a_row_have_a_size(count: int, size: int) -> None:
     """What is too long is cut, with a note; that a step was there is always told."""
-    told: Any = spans.facts(steps(count, "x" * size), 0)
+    told: Any = spans.facts(steps(count, "x" * size))
     assert len(dumps(told)) < spans.MAX_BYTES * 1.1
     assert [each["span_attributes"]["name"] for each in told["spans"]] == [
         f"step {number}" for number in range(count)
@@ -379,19 +379,26 @@ def test_a_loop_that_traces_without_end_fills_no_disk(
     """The first are kept, and the others counted."""
     test = (
         "def test_it(bt_score):\n"
-        "    for number in range(700):\n"
-        "        with bt_score.span(str(number)): pass\n"
+        "    for number in range(350):\n"
+        "        with bt_score.span('call', type='llm', metrics={'cost': 1}) as call:\n"
+        "            call(metrics={'tokens': 2})\n"
+        "            call(metrics={'tokens': 3})\n"
+        "            with call.span('in', type='llm', metrics={'tokens': 7}): pass\n"
+        "    with bt_score.row('of its own') as row, row.span('s'): pass\n"
         "def test_others(bt_score):\n"
         "    for number in range(600):\n"
         "        with bt_score.span(str(number)): pass\n"
     )
     ran = suite.write(test_it=test).sends_to(server).run()
-    assert "2 recorded = 2 sent + 0 pending" in ran.section
-    row = ran.row("test_it")
+    assert "3 recorded = 3 sent + 0 pending" in ran.section
+    row, own = (each for each in ran.rows() if nodeid(each).endswith("::test_it"))
     assert len(kept(row)) == spans.MOST
     assert row["metadata"]["pytest"]["spans_left_out"] == 200
+    assert row["metadata"]["pytest"]["spent"] == {"cost": 350, "tokens": 1_050}
+    assert kept(own) == []
+    assert own["metadata"]["pytest"]["spans_left_out"] == 1
     inserted = [r for r in server.requests if r.path.endswith("/insert")]
-    assert sum(len(json.loads(r.body)["events"]) for r in inserted) == 2 * 501
+    assert sum(len(json.loads(r.body)["events"]) for r in inserted) == 2 * 501 + 1
 
 
 def test_spans_go_first_where_a_server_takes_less(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -439,7 +440,6 @@ def test_a_stored_run_has_the_same_page(suite: Suite) -> None:
     assert again.measure("exact") == first.measure("exact")
     assert again.names == first.names
     assert "monday (its baseline then)" in again.root.one("body").text
-    assert suite.cli("report", "-o", "/dev/stdout").out.startswith("<!DOCTYPE html>")
     printed = suite.cli("report", "--baseline=tuesday", "-o", "-")
     page = Page(printed.out)
     assert page.measure("exact")["verdict"] == "no evidence"
@@ -448,6 +448,16 @@ def test_a_stored_run_has_the_same_page(suite: Suite) -> None:
     assert suite.cli("report", "--baseline=base.jsonl", "-o", "run.html").status == 0
     page = read(suite.folder / "run.html")
     assert "monday (from a file)" in page.root.one("body").text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no such files")
+def test_a_device_is_written_itself(suite: Suite) -> None:
+    """As /dev/stdout, which would be gone for all."""
+    suite.write(test_a=written(1)).run()
+    said = suite.cli("report", "-o", "/dev/stdout").out
+    page, _, told = said.rpartition("</html>\n")
+    assert page.startswith("<!DOCTYPE html>")
+    assert told.endswith(": 1 row written to /dev/stdout\n")
 
 
 def test_a_page_goes_where_it_can(command: Command, store: Store) -> None:

@@ -79,7 +79,6 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--by",
         nargs=3,
-        type=a_name,
         metavar=("NAME", "THEN", "NOW"),
         help="compare the tests of one run that have THEN as NAME in their metadata or "
         "input with those that have NOW and are else the same",
@@ -157,6 +156,9 @@ def _parts(
     Raises:
         NamingError: there are none that could be compared.
     """
+    if not name.strip():
+        msg = "--by: an empty text is no name"
+        raise NamingError(msg)
     if name in OF_ROWS:
         msg = (
             f"--by {name}: a test is compared with the one that was asked the same but "

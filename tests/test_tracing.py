@@ -642,3 +642,16 @@ def test_what_was_traced_before_an_interrupt_is_kept(suite: Suite) -> None:
     row = ran.row("test_agent")
     assert names(kept(row), row) == [("plan", []), ("act", [])]
     assert row["metadata"]["pytest"]["outcome"] == "errored"
+
+
+def test_an_sdk_that_is_made_otherwise_costs_spans_and_no_run(suite: Suite) -> None:
+    """What is asked of it has no public name, and later versions may not have it."""
+    conftest = (
+        "import braintrust.logger\n"
+        "class Later: __slots__ = ()\n"
+        "braintrust.logger._state._context_manager = Later()\n"
+    )
+    test = "def test_it(bt_score): bt_score(output='kept')\n"
+    ran = suite.write(conftest=conftest, test_it=test).run()
+    assert ran.status == 0, ran.out
+    assert ran.row("test_it")["output"] == "kept"

@@ -644,12 +644,23 @@ def test_what_was_traced_before_an_interrupt_is_kept(suite: Suite) -> None:
     assert row["metadata"]["pytest"]["outcome"] == "errored"
 
 
-def test_an_sdk_that_is_made_otherwise_costs_spans_and_no_run(suite: Suite) -> None:
-    """What is asked of it has no public name, and later versions may not have it."""
+LATER = "class Other: __slots__ = ()"
+EARLIER = """
+class Other:
+    get_parent_span_ids = print
+    def set_current_span(self, span): return "a token"
+    def unset_current_span(self, token): raise ValueError("of a different Context")
+"""
+
+
+@pytest.mark.parametrize("other", [LATER, EARLIER])
+def test_an_sdk_that_is_made_otherwise_costs_spans_and_no_run(
+    suite: Suite, other: str
+) -> None:
+    """What is asked of it has no public name, and differs from version to version."""
     conftest = (
-        "import braintrust.logger\n"
-        "class Later: __slots__ = ()\n"
-        "braintrust.logger._state._context_manager = Later()\n"
+        f"import braintrust.logger\n{other}\n"
+        "braintrust.logger._state._context_manager = Other()\n"
     )
     test = "def test_it(bt_score): bt_score(output='kept')\n"
     ran = suite.write(conftest=conftest, test_it=test).run()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Suite
 from stored import a_row, a_store, add, put, rows
 
 from pytest_braintrust.errors import ExchangeError
@@ -324,3 +327,29 @@ def test_a_page_that_no_terminal_should_see_is_forgotten(
     path = tmp_path / "rows.jsonl"
     path.write_text(changed(url="javascript:alert(1)") + "\n")
     assert import_file(there, path).experiment.url is None
+
+
+ODD = """\
+import os
+
+def test_it(bt_score):
+    bt_score(output=os.environ["SCORE"], scores={"exact": float(os.environ["SCORE"])})
+"""
+
+
+def test_rows_that_say_where_they_come_from_as_nobody_else_does(suite: Suite) -> None:
+    """Of the place of a test others may write anything."""
+    suite.write(test_it=ODD)
+    for score in ("1", "0"):
+        suite.environment["SCORE"] = score
+        suite.run()
+        assert suite.cli("export", "latest", "-o", f"{score}.jsonl").status == 0
+    shutil.rmtree(suite.folder / ".braintrust")
+    for score in ("1", "0"):
+        file = suite.folder / f"{score}.jsonl"
+        text = re.sub(r'"context":{[^}]*}', '"context":"odd"', file.read_text())
+        file.write_text(text, encoding="utf-8")
+        assert suite.cli("import", file.name).status == 0
+    ran = suite.cli("diff", "latest~1", "latest")
+    assert ran.status == 0, ran.err
+    assert "test_it.py::test_it  exact 1 → 0" in ran.out

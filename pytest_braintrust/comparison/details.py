@@ -92,7 +92,10 @@ def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
         reading.event_of(store, base, test.nodeid_then, part, score, lowest=False)
     )
     now = _decoded(reading.event_of(store, head, test.nodeid, part, score, lowest=True))
-    context = now.get("context") or {}
+    # Rows that others made may say anything there.
+    context = now.get("context")
+    place = context if isinstance(context, dict) else {}
+    file, line = place.get("caller_filename"), place.get("caller_lineno")
     error = now.get("error")
     return Detail(
         test=test,
@@ -101,8 +104,8 @@ def _detail(store: Store, base: int, head: int, test: WorseTest) -> Detail:
         now=as_text(now.get("output")),
         asked=_asked(now, test.nodeid),
         error=error if error is None else str(error),
-        file=str(context.get("caller_filename") or ""),
-        line=int(context.get("caller_lineno") or 1),
+        file=file if isinstance(file, str) else "",
+        line=line if isinstance(line, int) and line > 0 else 1,
     )
 
 

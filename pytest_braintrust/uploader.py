@@ -190,7 +190,7 @@ class _Insertion:
 
     def _alone(self, row: UnsentRow, error: Rejected) -> None:
         """Send a row in part, where the server takes a part of it."""
-        if not isinstance(error, TooLarge) and self._without_refused_spans(row):
+        if self._apart_from_its_spans(row):
             return
         limit = len(row.event) // 2
         while isinstance(error, TooLarge) and limit >= _LEAST_ROW_BYTES:
@@ -205,7 +205,7 @@ class _Insertion:
         writing.mark_refused(self.store, row.position, row.version, reason)
         self._count(Sent(refused=1))
 
-    def _without_refused_spans(self, row: UnsentRow) -> bool:
+    def _apart_from_its_spans(self, row: UnsentRow) -> bool:
         """Send a row and those of its spans that are taken; whether it is itself."""
         own, *steps = spans.sent(row.event)
         if not steps:
@@ -213,13 +213,16 @@ class _Insertion:
         try:
             self.client.insert(self.remote_id, [own])
             taken = self._taken(steps)
-            told = spans.told_left_out(own, len(steps) - len(taken))
-            self.client.insert(self.remote_id, [told])
+            refused = len(steps) - len(taken)
+            if refused:
+                told = spans.told_left_out(own, refused)
+                self.client.insert(self.remote_id, [told])
         except Rejected as error:
             if not error.for_content:
                 raise
             return False
-        self._mark([row], cut_to=len(own) + sum(map(len, taken)))
+        part = len(own) + sum(map(len, taken))
+        self._mark([row], cut_to=part if refused else None)
         return True
 
     def _taken(self, steps: list[str]) -> list[str]:

@@ -424,6 +424,27 @@ def test_spans_go_first_where_a_server_takes_less(
     assert row["metadata"]["pytest"]["spans_left_out"] == 1
 
 
+def test_spans_are_sent_apart_where_a_server_takes_less(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """A proxy that takes a megabyte at once costs no trace of some more."""
+    test = (
+        "def test_it(bt_score):\n"
+        "    bt_score(output='o' * 1_000)\n"
+        "    for number in range(9):\n"
+        "        with bt_score.span(str(number), input='i' * 9_000): pass\n"
+    )
+    server.knobs.max_request_bytes = 20_000
+    ran = suite.write(test_it=test).sends_to(server).run()
+    assert "1 recorded = 1 sent + 0 pending" in ran.section
+    assert "in part" not in ran.section
+    (experiment,) = server.experiments
+    events = server.rows(experiment["id"])
+    (row,) = filter(is_root, events)
+    assert "spans_left_out" not in row["metadata"]["pytest"]
+    assert len(names(events, row)) == 9
+
+
 def test_an_event_that_only_looks_as_if_it_had_spans_is_one() -> None:
     """Tests may log what they like under any name."""
     mine: Any = {"spans": [{"id": "x", "span_parents": ["y"]}]}

@@ -320,3 +320,29 @@ def test_a_run_within_a_test_does_not_log_for_it(suite: Suite) -> None:
     (row,) = ran.rows()
     assert row["output"] is None
     assert row["scores"] == {"outer": 1, "pass": 1}
+
+
+#: Two tests at once, as of plugins that run them in threads, and who asks for which.
+AT_ONCE = """\
+import threading
+import pytest
+from pytest_braintrust import scoring
+
+def test_both(request):
+    def refuse(running): raise AssertionError("one of several was taken")
+    asked = []
+    def ask(): asked.append(scoring.parts_for_running()[0])
+    with scoring.begun(scoring.Running(request.node, refuse)):
+        with pytest.raises(AssertionError, match="was taken"):
+            ask()
+        thread = threading.Thread(target=ask)
+        thread.start(); thread.join()
+    assert asked == [None]
+"""
+
+
+def test_a_thread_that_may_be_of_several_tests_logs_for_none(suite: Suite) -> None:
+    """Nobody would notice a row that has what another test said."""
+    ran = suite.write(test_both=AT_ONCE).run()
+    assert ran.status == 0
+    assert ran.rows() == []

@@ -182,6 +182,24 @@ def test_a_run_whose_rows_are_not_there_is_none(
     assert "baseline    late (previous run" in suite.run(*GATED).section
 
 
+def test_a_run_of_which_many_rows_were_refused_is_none(
+    suite: Suite, server: FakeBraintrust
+) -> None:
+    """Those that are there are a part of it, which no run is compared with."""
+    suite.sends_to(server)
+    run_elsewhere(suite, "--braintrust-experiment=good", test_a=written(*[1] * 8))
+    refused = fake.answer(400, {"message": "a row that is none"})
+    for_one = Fault(
+        refused, path="/insert$", when=lambda r: b"[7" in r.body, times=None
+    )
+    server.faults.add(for_one)
+    part = suite.write(test_a=written(*[0] * 8)).run("--braintrust-experiment=part")
+    assert "7 sent + 1 pending" in part.section
+    server.faults.clear()
+    elsewhere(suite)
+    assert "baseline    good (previous run of this branch)" in suite.run(*GATED).section
+
+
 def test_an_experiment_without_rows_is_none(
     suite: Suite, server: FakeBraintrust, client: BraintrustClient
 ) -> None:

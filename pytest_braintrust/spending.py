@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SPENT = frozenset({"cost", "costs", "token", "tokens"})
-#: Of a rate, an average or a time there is no sum.
-_NO_SUM = frozenset({"per", "mean", "avg", "average", "max", "min", "rate", "time"})
+#: Of a rate, an average, a time or a measure of quality there is no sum.
+_RATES = frozenset(("per", "rate", "ratio", "share", "fraction", "percent", "pct"))
+_AVERAGES = frozenset(("mean", "avg", "average", "median", "max", "min"))
+_QUALITY = frozenset(("f", "precision", "recall", "accuracy", "score", "overlap"))
+_NO_SUM = _RATES | _AVERAGES | _QUALITY | {"time", "latency"}
 
 
 def is_spent(name: str) -> bool:

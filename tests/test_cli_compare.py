@@ -259,6 +259,8 @@ def test_history_of_a_metric_and_as_json(store: Store, command: Command) -> None
         pytest.approx(0.004, abs=1e-6),
     ]
     assert told[0]["scores"]["exact"]["mean"] == 0.75
+    listed = command("list", "--json").json
+    assert {e["created_at"] for e in told} == {e["created_at"] for e in listed}
     wrong = command("history", "--score", "exakt")
     assert wrong.status == 2
     assert "no run has a score exakt; there is exact, pass, duration" in wrong.err

@@ -25,8 +25,8 @@ def as_plain(store: Store, each: StoredExperiment) -> dict[str, Any]:
         "name": each.shown_name,
         "branch": each.branch,
         "commit": each.commit,
-        "created_at": _iso(each.created_at),
-        "finished_at": None if each.finished_at is None else _iso(each.finished_at),
+        "created_at": iso(each.created_at),
+        "finished_at": None if each.finished_at is None else iso(each.finished_at),
         "exit_status": each.exit_status,
         "tests": each.tests,
         "scores": {
@@ -84,7 +84,8 @@ def tests_text(tests: Mapping[str, int]) -> str:
     return f"{tests.get('collected', 0):,} collected: {', '.join(parts) or 'none ran'}"
 
 
-def _iso(seconds: float) -> str | None:
+def iso(seconds: float) -> str | None:
+    """A moment in ISO 8601, in UTC; None for one that no calendar has."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     except (ValueError, OverflowError, OSError):

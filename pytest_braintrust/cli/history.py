@@ -303,7 +303,7 @@ def _plain(each: _Point) -> dict[str, object]:
         "id": each.run.id,
         "project": each.run.project,
         "name": each.run.shown_name,
-        "created_at": each.run.created_at,
+        "created_at": describing.iso(each.run.created_at),
         "exit_status": each.run.exit_status,
         "branch": each.run.branch,
         "commit": each.run.commit,

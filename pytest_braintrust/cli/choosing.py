@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pytest_braintrust.cli.common import (
-    a_count,
-    a_name,
-)
+from pytest_braintrust import baseline
+from pytest_braintrust.baseline import Baseline
+from pytest_braintrust.cli.common import a_count, a_name, add_project_option, here
 from pytest_braintrust.naming import newest_first
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
@@ -17,7 +16,7 @@ _LIMIT = 20
 
 def add_choosing_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which runs are shown, and how many."""
-    parser.add_argument("--project", type=a_name, help="only runs of this project")
+    add_project_option(parser, "only runs of this project")
     parser.add_argument("--branch", type=a_name, help="only runs of this branch")
     parser.add_argument(
         "--limit",
@@ -57,3 +56,17 @@ def say_older(count: int) -> None:
     """Say how many runs the limit left out, if any."""
     if count:
         print(f"and {count:,} older; --limit 0 shows all")
+
+
+def compared_with(
+    store: Store, run: StoredExperiment, given: argparse.Namespace
+) -> tuple[Baseline | None, str]:
+    """What a run is compared with by `--baseline`, and why with nothing where it is none.
+
+    Raises:
+        BaselineError: a run was named that does not exist, or a file is none.
+        StoreError: the store could not be read.
+    """
+    root, asked = store.directory.parent, given.baseline
+    found = baseline.of_stored(store, run, asked, root=root, folder=here())
+    return found, "" if found else baseline.why_none(root, asked)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from pytest_braintrust.cli.output import warn
 from pytest_braintrust.errors import SettingsError, StoreError
+from pytest_braintrust.naming import LATEST
 from pytest_braintrust.reports.lines import plain
 from pytest_braintrust.settings import (
     STORE_DIRECTORY,
@@ -111,6 +112,31 @@ def add_metrics_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="METRIC",
         help="a metric of which more is better; several may be given",
+    )
+
+
+def add_project_option(
+    parser: argparse.ArgumentParser, text: str = "look among the runs of this project"
+) -> None:
+    """Add the option that names a project, with what that is for."""
+    parser.add_argument("--project", type=a_name, help=text)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which run is meant: the last one, where nothing is said."""
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
+    )
+    add_project_option(parser)
+
+
+def add_baseline_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names what a run is compared with."""
+    parser.add_argument(
+        "--baseline",
+        metavar="RUN",
+        help="run to compare with: ancestor, previous, a branch, name or file "
+        "(default: the one it had)",
     )
 
 

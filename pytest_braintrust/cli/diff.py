@@ -13,9 +13,9 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
-    a_name,
     add_command,
     add_metrics_option,
+    add_project_option,
     here,
     opened_store,
 )
@@ -60,9 +60,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("a", metavar="A", nargs="?", default=LATEST, help=EXPERIMENT)
     text = "the later run, compared with A"
     parser.add_argument("b", metavar="B", nargs="?", help=text)
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
+    add_project_option(parser)
     parser.add_argument(
         "--score",
         action="append",

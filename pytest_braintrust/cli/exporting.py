@@ -10,8 +10,8 @@ from pytest_braintrust.cli.common import (
     EXPERIMENT,
     STREAM,
     Commands,
-    a_name,
     add_command,
+    add_project_option,
     opened_store,
 )
 from pytest_braintrust.cli.describing import called
@@ -39,9 +39,7 @@ def add_to(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", help=EXPERIMENT)
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
+    add_project_option(parser)
     parser.add_argument(
         "-o",
         "--output",

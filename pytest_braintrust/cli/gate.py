@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from pytest_braintrust import baseline, gates, judging
+from pytest_braintrust import gates, judging
+from pytest_braintrust.cli.choosing import compared_with
 from pytest_braintrust.cli.common import (
-    EXPERIMENT,
     Commands,
-    a_name,
+    add_baseline_option,
     add_command,
     add_metrics_option,
-    here,
+    add_run_arguments,
     opened_store,
 )
 from pytest_braintrust.cli.describing import called
@@ -21,7 +21,7 @@ from pytest_braintrust.cli.output import as_json, show
 from pytest_braintrust.errors import SettingsError
 from pytest_braintrust.given import Given
 from pytest_braintrust.judging import Judgement
-from pytest_braintrust.naming import LATEST, resolve
+from pytest_braintrust.naming import resolve
 from pytest_braintrust.reports import compared, machine
 from pytest_braintrust.reports.lines import Line, short
 
@@ -51,18 +51,8 @@ def add_to(commands: Commands) -> None:
         more="No test is run and no model is called.",
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
-    )
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
-    parser.add_argument(
-        "--baseline",
-        metavar="RUN",
-        help="run to compare with: ancestor, previous, a branch, name or file "
-        "(default: the one it had)",
-    )
+    add_run_arguments(parser)
+    add_baseline_option(parser)
     for name, metavar, text in _LIMITS:
         parser.add_argument(f"--{name}", action="append", metavar=metavar, help=text)
     text = "fail if a score is worse beyond noise"
@@ -80,11 +70,7 @@ def run(given: argparse.Namespace) -> int:
         raise SettingsError(msg)
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
-        root = store.directory.parent
-        base = baseline.of_stored(
-            store, found, given.baseline, root=root, folder=here()
-        )
-        why = "" if base else baseline.why_none(root, given.baseline)
+        base, why = compared_with(store, found, given)
         judged = judging.judgement(store, found, base, asked, why_none=why)
     state = gates.summed(judged.verdicts)
     if given.json:

@@ -11,8 +11,8 @@ from pytest_braintrust import pruning
 from pytest_braintrust.cli.common import (
     Commands,
     a_count,
-    a_name,
     add_command,
+    add_project_option,
     agreed,
     moment,
     opened_store,
@@ -58,7 +58,7 @@ def add_to(commands: Commands) -> None:
         metavar="AGE",
         help="remove runs that began longer ago, as 30d (also m, h and w)",
     )
-    parser.add_argument("--project", type=a_name, help="only runs of this project")
+    add_project_option(parser, "only runs of this project")
     parser.add_argument(
         "--force", action="store_true", help="also rows that Braintrust does not have"
     )

@@ -7,9 +7,9 @@ import argparse
 from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     Commands,
-    a_name,
     add_command,
     add_connection_options,
+    add_project_option,
     opened_store,
     required_connection,
 )
@@ -46,9 +46,7 @@ def add_to(commands: Commands) -> None:
         metavar="PROJECT/EXPERIMENT",
         help="its name, `latest`, `latest~1`, a branch, or its id",
     )
-    parser.add_argument(
-        "--project", type=a_name, help="the project, where the name leaves it out"
-    )
+    add_project_option(parser, "the project, where the name leaves it out")
     add_connection_options(parser)
 
 

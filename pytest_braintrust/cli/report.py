@@ -7,15 +7,15 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from pytest_braintrust import baseline, judging
+from pytest_braintrust import judging
+from pytest_braintrust.cli.choosing import compared_with
 from pytest_braintrust.cli.common import (
-    EXPERIMENT,
     STREAM,
     Commands,
-    a_name,
+    add_baseline_option,
     add_command,
     add_metrics_option,
-    here,
+    add_run_arguments,
     opened_store,
 )
 from pytest_braintrust.cli.describing import called
@@ -23,7 +23,7 @@ from pytest_braintrust.cli.output import as_json, say
 from pytest_braintrust.errors import ExchangeError, SettingsError
 from pytest_braintrust.gates import NONE
 from pytest_braintrust.judging import Asked
-from pytest_braintrust.naming import LATEST, resolve
+from pytest_braintrust.naming import resolve
 from pytest_braintrust.reports import page
 from pytest_braintrust.reports.run import RunReport, stored_report
 from pytest_braintrust.store.connection import Store
@@ -45,18 +45,8 @@ def add_to(commands: Commands) -> None:
         more="One file that asks for no network, as --braintrust-html writes it.",
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
-    )
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
-    parser.add_argument(
-        "--baseline",
-        metavar="RUN",
-        help="run to compare with: ancestor, previous, a branch, name or file "
-        "(default: the one it had)",
-    )
+    add_run_arguments(parser)
+    add_baseline_option(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -76,11 +66,8 @@ def run(given: argparse.Namespace) -> int:
         raise SettingsError(msg)
     with opened_store(given) as store:
         found = resolve(store, given.experiment, project=given.project)
-        root = store.directory.parent
-        asked = given.baseline
-        base = baseline.of_stored(store, found, asked, root=root, folder=here())
-        why = "" if base else baseline.why_none(root, asked)
-        how = Asked(asked, NONE, frozenset(given.higher_is_better))
+        base, why = compared_with(store, found, given)
+        how = Asked(given.baseline, NONE, frozenset(given.higher_is_better))
         # The numbers are those of the rows, also of a run that goes on.
         with store.snapshot():
             judged = judging.judgement(store, found, base, how, why_none=why)

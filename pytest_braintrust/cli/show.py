@@ -10,11 +10,11 @@ from typing import Any
 from pytest_braintrust import spans
 from pytest_braintrust.cli import describing, parts
 from pytest_braintrust.cli.common import (
-    EXPERIMENT,
     Commands,
     a_count,
     a_name,
     add_command,
+    add_run_arguments,
     moment,
     opened_store,
 )
@@ -29,7 +29,7 @@ from pytest_braintrust.cli.output import (
 from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.comparison.splitting import split
 from pytest_braintrust.errors import NamingError
-from pytest_braintrust.naming import LATEST, resolve
+from pytest_braintrust.naming import resolve
 from pytest_braintrust.outcomes import OUTCOMES
 from pytest_braintrust.reports import machine
 from pytest_braintrust.reports.lines import (
@@ -79,12 +79,7 @@ def add_to(commands: Commands) -> None:
         text="Show what a run came to: its scores and rows",
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", nargs="?", default=LATEST, help=EXPERIMENT
-    )
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
+    add_run_arguments(parser)
     parser.add_argument(
         "--score",
         type=_condition,

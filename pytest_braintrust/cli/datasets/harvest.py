@@ -13,9 +13,9 @@ from pytest_braintrust.cli import describing
 from pytest_braintrust.cli.common import (
     EXPERIMENT,
     Commands,
-    a_name,
     add_command,
     add_connection_options,
+    add_project_option,
     opened_store,
     required_connection,
 )
@@ -82,9 +82,7 @@ def add_to(commands: Commands) -> None:
         metavar="NAME",
         help="a dataset on Braintrust; rows are added to it",
     )
-    parser.add_argument(
-        "--project", type=a_name, help="look among the runs of this project"
-    )
+    add_project_option(parser)
     add_connection_options(parser)
 
 

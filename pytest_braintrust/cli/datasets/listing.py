@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_braintrust.cli.common import (
     Commands,
-    a_name,
     add_command,
     add_connection_options,
+    add_project_option,
     required_connection,
 )
 from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
         text="List the datasets on Braintrust, the newest first",
         examples=_EXAMPLES,
     )
-    parser.add_argument("--project", type=a_name, help="only datasets of this project")
+    add_project_option(parser, "only datasets of this project")
     add_connection_options(parser)
 
 

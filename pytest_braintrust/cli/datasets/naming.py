@@ -34,6 +34,12 @@ def file_name(name: str) -> str:
     return (kept.strip(". ")[:100] or "dataset") + DEFAULT_SUFFIX
 
 
+def add_name_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what says which dataset on Braintrust is meant."""
+    text = "PROJECT/NAME, or only the name"
+    parser.add_argument("name", type=a_dataset, metavar="NAME", help=text)
+
+
 def a_dataset(text: str) -> str:
     """What a dataset is called by, for argparse."""
     if not text.strip() or text.startswith("/") or text.endswith("/"):

@@ -9,14 +9,14 @@ from typing import Any
 
 from pytest_braintrust.cli.common import (
     Commands,
-    a_name,
     add_command,
     add_connection_options,
+    add_project_option,
     required_connection,
 )
 from pytest_braintrust.cli.datasets.naming import (
     a_count_of_rows,
-    a_dataset,
+    add_name_argument,
     file_name,
     project_of,
     store_of,
@@ -45,12 +45,7 @@ def add_to(commands: Commands) -> None:
         "downloaded before and did not change is not downloaded again.",
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "name",
-        type=a_dataset,
-        metavar="NAME",
-        help="PROJECT/NAME, or only the name",
-    )
+    add_name_argument(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -58,9 +53,7 @@ def add_to(commands: Commands) -> None:
         metavar="FILE",
         help="a .jsonl, .json or .csv file (default: the dataset's name with .jsonl)",
     )
-    parser.add_argument(
-        "--project", type=a_name, help="the project, where the name leaves it out"
-    )
+    add_project_option(parser, "the project, where the name leaves it out")
     parser.add_argument("--version", help="as of this version (default: as it is now)")
     parser.add_argument(
         "--limit", type=a_count_of_rows, metavar="N", help="how many rows at most"

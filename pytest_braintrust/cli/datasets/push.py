@@ -9,13 +9,13 @@ from typing import Any
 
 from pytest_braintrust.cli.common import (
     Commands,
-    a_name,
     add_command,
     add_connection_options,
+    add_project_option,
     required_connection,
 )
 from pytest_braintrust.cli.datasets.naming import (
-    a_dataset,
+    add_name_argument,
     project_of,
 )
 from pytest_braintrust.cli.output import Counter, as_json, say
@@ -41,15 +41,8 @@ def add_to(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help=".jsonl, .json, .csv")
-    parser.add_argument(
-        "name",
-        type=a_dataset,
-        metavar="NAME",
-        help="PROJECT/NAME, or only the name",
-    )
-    parser.add_argument(
-        "--project", type=a_name, help="the project, where the name leaves it out"
-    )
+    add_name_argument(parser)
+    add_project_option(parser, "the project, where the name leaves it out")
     parser.add_argument(
         "--prune",
         action="store_true",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_braintrust.cli.output import Column, as_json, say, screen_width, table
 from pytest_braintrust.comparison.flaky import FlakyTest, flaky
+from pytest_braintrust.reports.machine import plain_interval
 from pytest_braintrust.store.connection import Store
 from pytest_braintrust.store.reading import StoredExperiment
 from pytest_braintrust.words import a_number
@@ -68,5 +69,5 @@ def _plain(each: FlakyTest) -> dict[str, object]:
         "passed": each.passed,
         "failed": each.failed,
         "rate": each.rate,
-        "interval": list(each.interval) if each.interval is not None else None,
+        "interval": plain_interval(each.interval),
     }

@@ -36,7 +36,7 @@ from pytest_braintrust.comparison.alone import RunMeasures, measure
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.fields import PASS
 from pytest_braintrust.reports.lines import Line, name_of, plain, width_of
-from pytest_braintrust.reports.machine import plain_estimate
+from pytest_braintrust.reports.machine import plain_estimates
 from pytest_braintrust.reports.scales import Scale, described, scale_for
 from pytest_braintrust.statistics import Estimate
 from pytest_braintrust.store.connection import Store
@@ -310,6 +310,6 @@ def _plain(each: _Point) -> dict[str, object]:
         "tests": each.measures.counts.tests,
         "errored": each.measures.counts.errored,
         "errored_trials": each.measures.counts.errored_trials,
-        "scores": {n: plain_estimate(e) for n, e in each.measures.scores.items()},
-        "metrics": {n: plain_estimate(e) for n, e in each.measures.metrics.items()},
+        "scores": plain_estimates(each.measures.scores),
+        "metrics": plain_estimates(each.measures.metrics),
     }

@@ -11,7 +11,7 @@ from pytest_braintrust.cli.output import Column, table
 from pytest_braintrust.comparison.alone import RunMeasures
 from pytest_braintrust.fields import PASS
 from pytest_braintrust.reports.lines import Line, name_of, plain, width_of
-from pytest_braintrust.reports.machine import plain_estimate
+from pytest_braintrust.reports.machine import plain_estimates
 from pytest_braintrust.reports.scales import Scale, described, scale_for
 from pytest_braintrust.statistics import Estimate
 
@@ -74,8 +74,8 @@ def as_plain(value: str | None, part: RunMeasures) -> dict[str, Any]:
         "tests": part.counts.tests,
         "errored": part.counts.errored,
         "errored_trials": part.counts.errored_trials,
-        "scores": {name: plain_estimate(e) for name, e in part.scores.items()},
-        "metrics": {name: plain_estimate(e) for name, e in part.metrics.items()},
+        "scores": plain_estimates(part.scores),
+        "metrics": plain_estimates(part.metrics),
         "totals": dict(part.totals),
     }
 

@@ -326,10 +326,7 @@ def _head(
 ) -> dict[str, Any]:
     return {
         **describing.as_plain(store, each),
-        "metrics": {
-            name: machine.plain_estimate(found)
-            for name, found in measures.metrics.items()
-        },
+        "metrics": machine.plain_estimates(measures.metrics),
         "totals": dict(measures.totals),
     }
 

@@ -11,7 +11,7 @@ from pytest_braintrust.comparison.result import Measure, RunFacts, TestChange
 from pytest_braintrust.gates import Verdict
 from pytest_braintrust.judging import Judgement
 from pytest_braintrust.reports.run import ExperimentReport, RunReport
-from pytest_braintrust.statistics import Estimate
+from pytest_braintrust.statistics import Estimate, Interval
 
 FORMAT = 1
 
@@ -55,8 +55,8 @@ def plain_judgement(judged: Judgement) -> dict[str, Any]:
     """What a run came to, as plain values."""
     measures = judged.measures
     return {
-        "scores": {name: plain_estimate(e) for name, e in measures.scores.items()},
-        "metrics": {name: plain_estimate(e) for name, e in measures.metrics.items()},
+        "scores": plain_estimates(measures.scores),
+        "metrics": plain_estimates(measures.metrics),
         "totals": dict(measures.totals),
         "errored": measures.counts.errored,
         "errored_trials": measures.counts.errored_trials,
@@ -67,14 +67,21 @@ def plain_judgement(judged: Judgement) -> dict[str, Any]:
     }
 
 
-def plain_estimate(found: Estimate) -> dict[str, Any]:
-    """A mean as plain values."""
-    interval = found.interval
+def plain_estimates(found: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    """Means as plain values, by name."""
     return {
-        "mean": found.mean,
-        "interval": list(interval) if interval is not None else None,
-        "tests": found.tests,
+        name: {
+            "mean": each.mean,
+            "interval": plain_interval(each.interval),
+            "tests": each.tests,
+        }
+        for name, each in found.items()
     }
+
+
+def plain_interval(found: Interval | None) -> list[float] | None:
+    """Its two ends."""
+    return None if found is None else list(found)
 
 
 def _gate(each: Verdict) -> dict[str, str]:
@@ -139,7 +146,7 @@ def _measure(each: Measure) -> dict[str, Any]:
         "then": numbers.then,
         "now": numbers.now,
         "difference": numbers.difference,
-        "interval": list(numbers.interval) if numbers.interval is not None else None,
+        "interval": plain_interval(numbers.interval),
         "p_value": numbers.p_value,
         "p_value_corrected": each.p_value,
         "method": numbers.method,

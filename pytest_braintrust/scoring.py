@@ -425,14 +425,12 @@ def opened(
     place: Place, name: object, said: Fields, attributes: Mapping[str, Json]
 ) -> TracedSpan:
     """A step that begins now, as part of a place; not yet recorded."""
-    within = place.step
     return TracedSpan(
         short_name(as_text(name)),
         place.root,
-        place.span_id,
         said,
         dict(attributes),
-        in_model=within is not None and (within.is_model or within.in_model),
+        within=place.step,
     )
 
 

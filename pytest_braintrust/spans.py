@@ -67,23 +67,21 @@ class TracedSpan:
     Attributes:
         name: What it is called.
         root: The id of the span that its row is.
-        parent: The id of the span that it is a part of: the row's, or another step's.
         said: What was logged of it.
         attributes: Its `span_attributes` beside the name, such as `type`.
         start: In unix seconds.
         end: The same; None while it goes on.
+        within: The step that it is a part of; None: of the row alone.
     """
 
     name: str
     root: str
-    parent: str
     said: Fields
     attributes: dict[str, Json] = field(default_factory=dict)
     start: float = field(default_factory=now)
     end: float | None = None
     ids: Ids = field(default_factory=Ids)
-    #: Whether it began within a call of a model, which is what it costs.
-    in_model: bool = False
+    within: TracedSpan | None = None
     #: Whether it is one too many to be kept.
     left_out: bool = False
 
@@ -91,6 +89,19 @@ class TracedSpan:
     def is_model(self) -> bool:
         """Whether it is a call of a model."""
         return self.attributes.get("type") == "llm"
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether its costs count: those of calls of models, but of none within another."""
+        within = self.within
+        while within is not None and not within.is_model:
+            within = within.within
+        return self.is_model and within is None
+
+    @property
+    def parent(self) -> str:
+        """The id of the span that it is a part of."""
+        return self.root if self.within is None else self.within.ids.span
 
     @property
     def event(self) -> dict[str, Json]:
@@ -135,7 +146,7 @@ class LeftOut:
             said: What is said of it now.
             before: What was said of it before.
         """
-        if not span.is_model or span.in_model:
+        if not span.is_paid:
             return
         known = before.metrics if before else {}
         for name, value in said.metrics.items():
@@ -168,13 +179,9 @@ def facts(
 
 def spent(spans: Sequence[TracedSpan], left_out: LeftOut | None) -> dict[str, Json]:
     """The costs and tokens of all calls of models; a call within one is a part of it."""
-    by_id = {each.ids.span: each for each in spans}
     total = dict(left_out.spent) if left_out else {}
     for each in spans:
-        within = by_id.get(each.parent)
-        while within is not None and not within.is_model:
-            within = by_id.get(within.parent)
-        if not each.is_model or within is not None:
+        if not each.is_paid:
             continue
         for name, value in each.said.metrics.items():
             if is_spent(name):

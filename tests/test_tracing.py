@@ -360,7 +360,7 @@ def steps(count: int, text: str) -> Iterator[spans.TracedSpan]:
         said = checked(
             input=text, output=[number], metadata={"n": number}, error=text, tags=[text]
         )
-        yield spans.TracedSpan(f"step {number}", "root", "root", said)
+        yield spans.TracedSpan(f"step {number}", "root", said)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from pytest_braintrust.cli.output import (
     table,
 )
 from pytest_braintrust.comparison.alone import RunMeasures, measure
+from pytest_braintrust.comparison.details import as_line
 from pytest_braintrust.comparison.splitting import split
 from pytest_braintrust.errors import NamingError
 from pytest_braintrust.naming import resolve
@@ -294,8 +295,7 @@ def _trace(event: Mapping[str, Any]) -> str:
 
 
 def _field(name: str, value: object, width: int | None) -> Iterator[str]:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    lines = text.splitlines() or [""]
+    lines = as_line(value).splitlines() or [""]
     shown = [each for line in lines[:_LINES] for each in _broken(line, width)]
     if len(lines) > _LINES:
         shown = [*shown[:_LINES], f"… {len(lines) - _LINES:,} more lines"]

@@ -114,7 +114,7 @@ def _asked(event: dict[str, Any], nodeid: str) -> dict[str, str]:
     known = {"test": nodeid}
     told = {name: event.get(name) for name in ("input", "expected")}
     return {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        name: as_line(value)
         for name, value in told.items()
         if value is not None and value != known
     }
@@ -130,3 +130,8 @@ def as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def as_line(value: Any) -> str:
+    """Any value in one line, where it is no text that has more."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

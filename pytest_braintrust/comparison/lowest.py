@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_braintrust import trials
+from pytest_braintrust.comparison.details import as_line
 from pytest_braintrust.comparison.pairing import Test
 from pytest_braintrust.fields import PASS
 from pytest_braintrust.store import reading
@@ -94,8 +95,8 @@ def _read(store: Store, number: int, test: Test) -> LowTest:
         part=test.part,
         scores=tuple(scores),
         trials=len(test.scores[name]),
-        output=_in_a_line(event.get("output")),
-        expected=_in_a_line(event.get("expected")),
+        output=_said(event.get("output")),
+        expected=_said(event.get("expected")),
     )
 
 
@@ -108,7 +109,5 @@ def _low(test: Test) -> Sequence[tuple[str, float]]:
     return sorted((e for e in means if e[1] < _BELOW), key=lambda each: each[1])
 
 
-def _in_a_line(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _said(value: Any) -> str | None:
+    return None if value is None else as_line(value)

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, TypeAlias
 
 from pytest_braintrust.comparison.alone import Measuring, RunMeasures
+from pytest_braintrust.comparison.details import as_line
 from pytest_braintrust.comparison.pairing import Test
 from pytest_braintrust.events import hash_of, taken_apart
 from pytest_braintrust.jsonable import Json
@@ -95,17 +96,17 @@ def parts_of(
     found: dict[str, dict[Key, list[Measured]]] = {value: {} for value in values}
     for row, event in measuring.with_events(store, experiment.number):
         told: dict[str, Any] = json.loads(event)
-        for value in _values(row, event, by):
-            if value in found:
-                key = _key(row, told.get("input"), by, value)
-                found[value].setdefault(key, []).append(row)
+        value = _value(told, by)
+        if value in found:
+            key = _key(row, told.get("input"), by, value)
+            found[value].setdefault(key, []).append(row)
     return [
         Part(by, value, {key: Test.of(tuple(rows)) for key, rows in tests.items()})
         for value, tests in found.items()
     ]
 
 
-def _key(row: Measured, asked: Json, by: str, value: str | None) -> Key:
+def _key(row: Measured, asked: Json, by: str, value: str) -> Key:
     rest, part = _without(asked, _name(by)), row.part
     if part == value:
         # A test that asks all models by itself, and calls the row of each by its name.
@@ -144,7 +145,11 @@ def _values(row: Measured, event: str, by: str) -> list[str | None]:
     told: Mapping[str, Any] = json.loads(event)
     if by == "tags":
         return [*dict.fromkeys(told.get("tags") or ())] or [None]
-    return [next((_text(each) for each in _found(told, by) if each is not None), None)]
+    return [_value(told, by)]
+
+
+def _value(event: Mapping[str, Any], by: str) -> str | None:
+    return next((as_line(e) for e in _found(event, by) if e is not None), None)
 
 
 def _found(event: Mapping[str, Any], by: str) -> Iterator[Any]:
@@ -158,7 +163,3 @@ def _found(event: Mapping[str, Any], by: str) -> Iterator[Any]:
         for name in by.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         yield value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from pytest_braintrust import spans
-from pytest_braintrust.comparison.details import as_text
+from pytest_braintrust.comparison.details import as_line, as_text
 from pytest_braintrust.comparison.looking import Beside, Looked
 from pytest_braintrust.reports.page.changes import Work, beside
 from pytest_braintrust.reports.page.markup import Safe, tag, text, together
@@ -130,7 +130,7 @@ def _output(
 
 def _value(value: object) -> Safe:
     if not isinstance(value, str):
-        short = json.dumps(value, ensure_ascii=False)
+        short = as_line(value)
         if len(short) <= _LINE:
             return _pre(short)
     return _pre(as_text(value) or "")

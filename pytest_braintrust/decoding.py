@@ -18,6 +18,7 @@ from pytest_braintrust.events import Columns, amounts_of, hash_of
 from pytest_braintrust.git import RepoInfo
 from pytest_braintrust.jsonable import clean, dumps, plain_text
 from pytest_braintrust.outcomes import OUTCOMES
+from pytest_braintrust.trials import facts_of
 
 #: The fields of every event of ours, and those that only others' may have.
 _FIELDS = (
@@ -75,9 +76,8 @@ def decode(event: Mapping[str, Any]) -> Columns:
             plain[name] = clean(event[name])
     plain["scores"] = plain["scores"] or {}
     plain["metrics"] = _numbers(plain["metrics"])
-    metadata = plain["metadata"] = plain["metadata"] or {}
-    facts = metadata.get("pytest")
-    facts = facts if isinstance(facts, dict) else {}
+    plain["metadata"] = plain["metadata"] or {}
+    facts = facts_of(plain)
     return Columns(
         id=plain["id"],
         nodeid=_text(facts.get("nodeid")) or identity(plain),
@@ -103,9 +103,8 @@ def check_written(event: Mapping[str, Any]) -> None:
         for name in event:
             if name not in _FIELDS and name not in _READ:
                 _no_field(name)
-    metadata = event.get("metadata")
-    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
-    if not isinstance(facts, dict) or not _text(facts.get("nodeid")):
+    facts = facts_of(event)
+    if not _text(facts.get("nodeid")):
         return
     if facts.get("outcome") not in OUTCOMES:
         told = plain_text(str(facts.get("outcome")))[:_SHOWN]

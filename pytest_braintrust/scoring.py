@@ -201,6 +201,14 @@ class Said(TypedDict, total=False):
     error: object
 
 
+def _checked(event: Said) -> Fields:
+    __tracebackhide__ = True
+    try:
+        return checked(**event)
+    except ValueError as wrong:
+        raise wrong.with_traceback(None) from None
+
+
 class BtScore:
     """Record input, output and scores of the running test.
 
@@ -287,10 +295,7 @@ class BtScore:
             ValueError: as a call does.
         """
         __tracebackhide__ = True
-        try:
-            said = checked(**event)
-        except ValueError as wrong:
-            raise wrong.with_traceback(None) from None
+        said = _checked(event)
         known_by = "" if name is None else short_name(as_text(name))
         return RowBlock(self._recording, self._find_experiment, known_by, said)
 
@@ -315,10 +320,7 @@ class BtScore:
             ValueError: as a call does.
         """
         __tracebackhide__ = True
-        try:
-            said = checked(**event)
-        except ValueError as wrong:
-            raise wrong.with_traceback(None) from None
+        said = _checked(event)
         attributes: dict[str, Json] = (
             {} if type is None else {"type": short_name(as_text(type))}
         )

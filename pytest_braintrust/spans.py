@@ -29,6 +29,7 @@ from pytest_braintrust.events import (
 from pytest_braintrust.fields import UNSET, Fields, checked
 from pytest_braintrust.jsonable import Json, clean, dumps
 from pytest_braintrust.spending import is_spent
+from pytest_braintrust.trials import facts_of
 
 #: A loop that traces without end does not fill a disk: so many of a test are kept.
 MOST = 500
@@ -244,9 +245,7 @@ def told_left_out(event: str, more: int) -> str:
 
 def of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The spans of a row in the store; what a file brought that is none is left out."""
-    metadata = event.get("metadata")
-    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
-    found = facts.get(SPANS) if isinstance(facts, dict) else None
+    found = facts_of(event).get(SPANS)
     return [e for e in found if _is_span(e)] if isinstance(found, list) else []
 
 

@@ -64,17 +64,18 @@ def split(nodeid: str) -> tuple[str, int | None]:
 
 def nodeid_of(event: Mapping[str, Any]) -> str | None:
     """The node id by which pytest runs the trial that an event is of, if it is one."""
-    found = _fact(event, TRIAL_NODEID)
+    found = facts_of(event).get(TRIAL_NODEID)
     return found if isinstance(found, str) else None
 
 
 def number_of(event: Mapping[str, Any]) -> int:
     """The number of the trial that an event is of; 0 where it is of none."""
-    found = _fact(event, TRIAL)
+    found = facts_of(event).get(TRIAL)
     return found if isinstance(found, int) else 0
 
 
-def _fact(event: Mapping[str, Any], name: str) -> object:
+def facts_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plugin itself knows of an event; nothing where others made it."""
     metadata = event.get("metadata")
     facts = metadata.get("pytest") if isinstance(metadata, dict) else None
-    return facts.get(name) if isinstance(facts, dict) else None
+    return facts if isinstance(facts, dict) else {}

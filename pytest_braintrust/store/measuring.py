@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pytest_braintrust.events import ATTEMPTS, EARLIER
 from pytest_braintrust.jsonable import decoded_start
 from pytest_braintrust.store.connection import Store
+from pytest_braintrust.trials import facts_of
 
 # Scores and metrics in one text: to decode that once is half of the time.
 _COLUMNS = """nodeid, part, outcome, input_hash, source,
@@ -89,14 +90,8 @@ def ended(store: Store, number: int, among: str = "") -> Iterator[Ended]:
     """
     # Few have been tried before: other events are not read into Python.
     for nodeid, source, outcome, event in store.query(_ENDED, (number, among)):
-        yield Ended(nodeid, source, outcome, _facts(event) if event else {})
-
-
-def _facts(event: str) -> Mapping[str, Any]:
-    told: dict[str, Any] = json.loads(event)
-    metadata = told.get("metadata")
-    facts = metadata.get("pytest") if isinstance(metadata, dict) else None
-    return facts if isinstance(facts, dict) else {}
+        facts = facts_of(json.loads(event)) if event else {}
+        yield Ended(nodeid, source, outcome, facts)
 
 
 def node_ids(store: Store, number: int) -> set[str]:

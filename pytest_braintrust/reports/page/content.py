@@ -14,6 +14,7 @@ from pytest_braintrust.reports.page.changes import Work, beside
 from pytest_braintrust.reports.page.markup import Safe, tag, text, together
 from pytest_braintrust.reports.scales import amount
 from pytest_braintrust.reports.steps import step
+from pytest_braintrust.trials import facts_of
 from pytest_braintrust.words import a_number
 
 #: Characters of one field, trials of a test, and steps of a trial that are in the page.
@@ -92,7 +93,7 @@ def _told(
 ) -> Iterator[tuple[str, Safe]]:
     metadata, asked = _mapping(event.get("metadata")), event.get("input")
     # What a test without parameters and words of its own is known by.
-    known = {"test": _mapping(metadata.get("pytest")).get("nodeid")}
+    known = {"test": facts_of(event).get("nodeid")}
     if asked is not None and asked != known:
         yield "input", _value(asked)
     yield from _output(event, then, work)
